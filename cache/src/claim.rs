@@ -1,0 +1,205 @@
+//! Claims: who may make a result. One runner at a time holds a key's lock (of the operating system, so it ends
+//! with its holder); only the holder can publish.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::durable;
+use crate::entry::{Entry, Meta};
+use crate::error::{Error, Result};
+use crate::fs;
+use crate::key::{Key, KeyId};
+use crate::publish;
+use crate::store::Store;
+
+/// How often a waiting runner looks again.
+const POLL: Duration = Duration::from_millis(100);
+
+/// The answer to a claim.
+#[derive(Debug)]
+pub enum Claim {
+    /// The result is there.
+    Hit(Entry),
+    /// It is ours to make.
+    Reserved(Reservation),
+    /// Another runner, or a job that outlived its runner, is making it.
+    Busy,
+}
+
+/// The right to make one result: a locked key and a work folder.
+///
+/// Dropping it gives up the key and keeps the work folder for the next attempt.
+#[derive(Debug)]
+pub struct Reservation {
+    store: Store,
+    key: Key,
+    id: KeyId,
+    work: PathBuf,
+    lock: Lock,
+}
+
+impl Store {
+    /// Takes the key's result, or the right to make it, or says that somebody else has that right.
+    ///
+    /// If the last holder was killed while publishing, this finishes its work first.
+    pub fn try_claim(&self, key: &Key) -> Result<Claim> {
+        let id = key.id();
+        if let Some(entry) = self.get(&id)? {
+            return Ok(Claim::Hit(entry));
+        }
+        let Some(lock) = Lock::take(self.lock_path(&id))? else {
+            return Ok(Claim::Busy);
+        };
+        // Published, or left half published, between the look and the lock.
+        if let Some(entry) = self.get(&id)? {
+            publish::discard(self, &id)?;
+            return Ok(Claim::Hit(entry));
+        }
+        if let Some(entry) = publish::finish_interrupted(self, &id)? {
+            return Ok(Claim::Hit(entry));
+        }
+        self.reserve(key, id, lock)
+    }
+
+    /// Like [`try_claim`](Self::try_claim), but never a hit: the result is to be made again.
+    /// The present entry stays until the new one replaces it.
+    pub fn try_reclaim(&self, key: &Key) -> Result<Claim> {
+        let id = key.id();
+        let Some(lock) = Lock::take(self.lock_path(&id))? else {
+            return Ok(Claim::Busy);
+        };
+        publish::discard(self, &id)?;
+        self.reserve(key, id, lock)
+    }
+
+    /// Like [`try_claim`](Self::try_claim), but waits while the key is busy; never [`Claim::Busy`].
+    /// `wait` is told at each look who holds it.
+    pub fn claim(&self, key: &Key, mut wait: impl FnMut(&str)) -> Result<Claim> {
+        loop {
+            match self.try_claim(key)? {
+                Claim::Busy => {
+                    wait(&self.holder(&key.id()));
+                    std::thread::sleep(POLL);
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// Who holds a key, in words, as far as known.
+    pub fn holder(&self, id: &KeyId) -> String {
+        let text = std::fs::read_to_string(self.lock_path(id)).unwrap_or_default();
+        match text.trim() {
+            "" => "another runner".into(),
+            who => who.chars().filter(|c| !c.is_control()).take(200).collect(),
+        }
+    }
+
+    fn reserve(&self, key: &Key, id: KeyId, lock: Lock) -> Result<Claim> {
+        let work = self.work_path(&id);
+        fs::create_folder(&work)?;
+        Ok(Claim::Reserved(Reservation {
+            store: self.clone(),
+            key: key.clone(),
+            id,
+            work,
+            lock,
+        }))
+    }
+
+    fn lock_path(&self, id: &KeyId) -> PathBuf {
+        self.root().join("locks").join(id.to_string())
+    }
+}
+
+impl Reservation {
+    /// The key.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Its id.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The job's own folder, in the store. It holds what an interrupted attempt left.
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// Empties the work folder.
+    pub fn fresh(&self) -> Result<()> {
+        fs::remove_all(&self.work)?;
+        fs::create_folder(&self.work)
+    }
+
+    /// A second handle of the lock that child processes inherit: as long as one of them lives, the
+    /// key stays busy, also when the runner is killed. Drop it right after starting the child, and
+    /// start no other child meanwhile.
+    pub fn inheritable(&self) -> Result<OwnedFd> {
+        rustix::io::dup(&self.lock.file)
+            .map_err(|e| Error::io("pass on the lock", &self.lock.path)(e.into()))
+    }
+
+    /// Puts the outputs (name to path) and the log into the store and writes the entry.
+    ///
+    /// The files are moved, not copied, where they lie in the store's file system. At any instant
+    /// the entry is either whole or absent. On success the work folder is gone.
+    ///
+    /// # Errors
+    /// [`Error::MissingOutput`], [`Error::NotAFile`], [`Error::NotUtf8`], [`Error::Changed`]; the
+    /// work folder is then as it was.
+    pub fn publish(
+        self,
+        outputs: &BTreeMap<String, PathBuf>,
+        log: Option<&Path>,
+        meta: Meta,
+    ) -> Result<Entry> {
+        let entry = publish::publish(&self.store, &self.key, &self.work, outputs, log, meta)?;
+        // Only now may others look; a sync that fails leaves the flag of `durable` in place.
+        drop(self.lock);
+        self.store.inner.durable.flush_if_due()?;
+        Ok(entry)
+    }
+
+    /// Gives up the key and removes the work folder.
+    pub fn discard(self) -> Result<()> {
+        fs::remove_all(&self.work)
+    }
+}
+
+/// A lock file, removed by whoever holds its lock.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    file: File,
+}
+
+impl Lock {
+    fn take(path: PathBuf) -> Result<Option<Self>> {
+        let Some(mut file) = fs::open_locked(&path, false)? else {
+            return Ok(None);
+        };
+        // For people only; a killed holder's text may still stand there.
+        let _ = file.set_len(0);
+        let _ = writeln!(
+            file,
+            "process {} on {}",
+            std::process::id(),
+            durable::host()
+        );
+        Ok(Some(Self { path, file }))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While locked: who waits for this file finds it gone and makes a new one.
+        let _ = fs::remove_file(&self.path);
+    }
+}

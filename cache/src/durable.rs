@@ -1,0 +1,243 @@
+//! Grouped syncs: what makes results survive a power cut without an fsync per job.
+//!
+//! A killed process loses nothing that it has written, so kills need no sync at all. A power cut
+//! can leave a file of the right size with wrong bytes. Therefore: before a runner writes what is not
+//! yet synced, it places a *flag* (itself synced) in `unsynced/`, holding the machine's boot id, and
+//! keeps it locked; after a group of results is synced, it removes the flag. Who finds a flag whose
+//! holder is gone ([`recover`]) syncs what the holder wrote if the machine has not restarted since,
+//! and otherwise rehashes the objects written since the flag and deletes the damaged ones, so that
+//! their entries count as absent.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs::{self, Stat};
+
+/// Results wait at most about this long for their sync while others are being published. One sync
+/// costs about 4 ms on ext4, so this keeps syncs below some percent of a run of tiny jobs.
+const GROUP: Duration = Duration::from_millis(500);
+
+/// Up to so many paths are synced one by one; more by syncing the whole file system.
+const FEW: usize = 24;
+
+/// Clocks may step back a little between a flag and the objects after it.
+const CLOCK_MARGIN: i64 = 3600 * 1_000_000_000;
+
+/// The syncs of one open store.
+#[derive(Debug)]
+pub struct Durable {
+    root: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The flag, held locked.
+    flag: Option<(PathBuf, File)>,
+    /// Written, not yet synced.
+    pending: Vec<PathBuf>,
+    /// Publishers between their first write and their last.
+    active: usize,
+    last: Option<Instant>,
+}
+
+/// Held by a publisher while it writes.
+#[derive(Debug)]
+pub struct Writing<'a>(&'a Durable);
+
+impl Durable {
+    /// For the store at `root`.
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.into(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// To be called before writing; places the flag.
+    pub fn begin(&self) -> Result<Writing<'_>> {
+        let mut state = self.lock();
+        if state.flag.is_none() {
+            state.flag = Some(place_flag(&self.root)?);
+        }
+        state.active += 1;
+        Ok(Writing(self))
+    }
+
+    /// Syncs everything written so far.
+    pub fn flush(&self) -> Result<()> {
+        self.flush_locked(&mut self.lock())
+    }
+
+    /// Syncs if the last sync was a while ago.
+    pub fn flush_if_due(&self) -> Result<()> {
+        let mut state = self.lock();
+        if state.last.is_none_or(|last| last.elapsed() >= GROUP) {
+            self.flush_locked(&mut state)?;
+        }
+        Ok(())
+    }
+
+    fn flush_locked(&self, state: &mut State) -> Result<()> {
+        if state.pending.is_empty() && (state.flag.is_none() || state.active > 0) {
+            return Ok(());
+        }
+        state.pending.sort_unstable();
+        state.pending.dedup();
+        if state.pending.len() <= FEW {
+            state
+                .pending
+                .par_iter()
+                .try_for_each(|path| fs::sync(path))?;
+        } else {
+            sync_file_system(&self.root)?;
+        }
+        state.pending.clear();
+        state.last = Some(Instant::now());
+        if state.active == 0
+            && let Some((path, _held)) = state.flag.take()
+        {
+            fs::remove_file(&path)?;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writing<'_> {
+    /// Notes a file that was written or renamed; its folder is synced with it.
+    pub fn wrote(&self, path: &Path) {
+        let mut state = self.0.lock();
+        state.pending.push(path.into());
+        let folder = fs::parent(path);
+        if state.pending.iter().rev().take(8).all(|p| *p != folder) {
+            state.pending.push(folder);
+        }
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.lock().active -= 1;
+    }
+}
+
+fn sync_file_system(root: &Path) -> Result<()> {
+    let folder = fs::open(root)?;
+    rustix::fs::syncfs(&folder).map_err(|e| Error::io("sync", root)(e.into()))
+}
+
+/// What is the same until the machine restarts.
+fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    format!("{} {}\n", host(), id.trim())
+}
+
+/// The machine's name.
+pub fn host() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn flags(root: &Path) -> PathBuf {
+    root.join("unsynced")
+}
+
+fn place_flag(root: &Path) -> Result<(PathBuf, File)> {
+    let folder = flags(root);
+    fs::create_folder(&folder)?;
+    let temporary = fs::temporary_file(&root.join("tmp"))?;
+    let (mut file, temporary) = temporary.into_parts();
+    let name = temporary
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .replace(".rematch-", "");
+    // The process id keeps names apart even where random names repeat.
+    let path = folder.join(format!(
+        "{}-{}-{name}",
+        fs::file_name_for(&host()),
+        std::process::id()
+    ));
+    file.lock().map_err(Error::io("lock", &path))?;
+    file.write_all(boot_id().as_bytes())
+        .map_err(Error::io("write", &path))?;
+    file.sync_all().map_err(Error::io("sync", &path))?;
+    fs::persist(temporary, &path)?;
+    fs::sync(&folder)?;
+    Ok((path, file))
+}
+
+/// Cleans up after runners that ended without a sync. Returns the damaged objects that it deleted.
+///
+/// Costs one folder listing where there is nothing to do.
+pub fn recover(root: &Path) -> Result<Vec<Digest>> {
+    let mut deleted = Vec::new();
+    for flag in fs::list_if_there(&flags(root))? {
+        let path = flag.path();
+        // Opening must not create: the holder may just have removed it.
+        let Ok(file) = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+        else {
+            continue;
+        };
+        if file.try_lock().is_err() {
+            continue;
+        }
+        let held = fs::read_rest(&file, &path)?;
+        if held == boot_id().as_bytes() {
+            sync_file_system(root)?;
+        } else {
+            let meta = file.metadata().map_err(Error::io("look at", &path))?;
+            deleted.extend(delete_damaged(root, Stat::of(&meta).mtime - CLOCK_MARGIN)?);
+        }
+        fs::remove_file(&path)?;
+    }
+    Ok(deleted)
+}
+
+/// Rehashes the objects that were written since a time.
+fn delete_damaged(root: &Path, since: i64) -> Result<Vec<Digest>> {
+    let folders = fs::list_if_there(&root.join("objects"))?;
+    let deleted: Vec<Vec<Digest>> = folders
+        .into_par_iter()
+        .map(|folder| {
+            let prefix = folder.file_name();
+            let mut deleted = Vec::new();
+            for object in fs::list(&folder.path())? {
+                let path = object.path();
+                let name = format!(
+                    "{}{}",
+                    prefix.to_string_lossy(),
+                    object.file_name().to_string_lossy()
+                );
+                let Ok(digest) = name.parse::<Digest>() else {
+                    continue;
+                };
+                let Some(meta) = fs::look(&path)? else {
+                    continue;
+                };
+                if Stat::of(&meta).ctime >= since && Digest::of_file(&path)? != digest {
+                    fs::remove_file(&path)?;
+                    deleted.push(digest);
+                }
+            }
+            Ok(deleted)
+        })
+        .collect::<Result<_>>()?;
+    Ok(deleted.concat())
+}

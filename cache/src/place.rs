@@ -1,0 +1,284 @@
+//! Placing: from objects to files that people and jobs see, by reflink, hard link or copy.
+//! A place is replaced whole or not at all, and left alone where it is right already.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::PoisonError;
+
+use crate::artifact::Artifact;
+use crate::error::{Error, Result};
+use crate::fs::{self, Stat};
+use crate::manifest::{FileEntry, Manifest};
+use crate::stat_cache;
+use crate::store::Store;
+
+/// How something came to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum How {
+    /// It was there, unchanged.
+    Already,
+    /// Bytes shared with the object until one of them is written to.
+    Reflink,
+    /// Another name of the object, read-only.
+    HardLink,
+    /// Bytes of its own.
+    Copy,
+}
+
+/// Mode of placed files that are not the object itself.
+fn mode(executable: bool) -> u32 {
+    if executable { 0o755 } else { 0o644 }
+}
+
+impl Store {
+    /// Puts an artifact at `dest`, replacing what is there; creates the folders above.
+    ///
+    /// For a folder, the answer is the costliest way that one of its files took.
+    ///
+    /// # Errors
+    /// [`Error::MissingObject`], [`Error::DamagedObject`] (a manifest), I/O.
+    pub fn materialise(&self, artifact: &Artifact, dest: &Path) -> Result<How> {
+        let dest = std::path::absolute(dest).map_err(Error::io("find", dest))?;
+        if !artifact.folder {
+            let file = FileEntry {
+                digest: artifact.digest,
+                size: artifact.size,
+                executable: false,
+            };
+            return self.place_file(&file, &dest, true);
+        }
+        let manifest = self.manifest(&artifact.digest)?;
+        if self.folder_is_right(&manifest, &dest)? {
+            return Ok(How::Already);
+        }
+        self.place_folder(&manifest, &dest, true)
+    }
+
+    /// Puts an input where a job expects it: a file as a symbolic link to its object, a folder as a
+    /// tree of hard links or copies. Inputs are read-only.
+    pub fn link_input(&self, artifact: &Artifact, dest: &Path) -> Result<()> {
+        let dest = std::path::absolute(dest).map_err(Error::io("find", dest))?;
+        if artifact.folder {
+            let manifest = self.manifest(&artifact.digest)?;
+            return self.place_folder(&manifest, &dest, false).map(drop);
+        }
+        let object = self.object_path(&artifact.digest);
+        if !self.has(artifact)? {
+            return Err(Error::MissingObject {
+                digest: artifact.digest,
+                path: object,
+            });
+        }
+        let folder = fs::parent(&dest);
+        fs::create_folder(&folder)?;
+        let link = |at: &Path| std::os::unix::fs::symlink(&object, at);
+        place(&folder, &dest, link).map_err(Error::io("create the link", &dest))
+    }
+
+    /// One file. With `reflink`, sharing bytes is tried before sharing the file.
+    fn place_file(&self, file: &FileEntry, dest: &Path, reflink: bool) -> Result<How> {
+        let object = self.object_path(&file.digest);
+        let missing = || Error::MissingObject {
+            digest: file.digest,
+            path: object.clone(),
+        };
+        let meta = fs::look(&object)?.ok_or_else(missing)?;
+        if meta.len() != file.size {
+            return Err(missing());
+        }
+        let there = fs::look(dest)?;
+        if let Some(there) = &there {
+            if self.file_is_right(file, dest, there, &Stat::of(&meta)) {
+                return Ok(How::Already);
+            }
+            if there.is_dir() {
+                fs::remove_all(dest)?;
+            }
+        }
+        let folder = fs::parent(dest);
+        fs::create_folder(&folder)?;
+        if reflink && self.try_reflink(&object, dest, file)? {
+            return Ok(How::Reflink);
+        }
+        if !file.executable {
+            match place(&folder, dest, |at| std::fs::hard_link(&object, at)) {
+                Ok(()) => return Ok(How::HardLink),
+                Err(e) if no_hard_link(&e) => {}
+                Err(e) => return Err(Error::io("link", dest)(e)),
+            }
+        }
+        let temporary = fs::copy_to_temporary(&object, &folder)?;
+        self.finish_copy(temporary, dest, file)?;
+        Ok(How::Copy)
+    }
+
+    fn try_reflink(&self, object: &Path, dest: &Path, file: &FileEntry) -> Result<bool> {
+        let folder = fs::parent(dest);
+        let device = std::fs::metadata(&folder)
+            .map_err(Error::io("look at", &folder))?
+            .dev();
+        let known = || {
+            self.inner
+                .reflinks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if known().get(&device) == Some(&false) {
+            return Ok(false);
+        }
+        let made = tempfile::Builder::new()
+            .prefix(".rematch-")
+            .make_in(&folder, |at| reflink_copy::reflink(object, at));
+        // Whatever the reason, the other ways say it better.
+        known().insert(device, made.is_ok());
+        let Ok(made) = made else { return Ok(false) };
+        self.finish_copy(made.into_temp_path(), dest, file)?;
+        Ok(true)
+    }
+
+    /// Gives a copy its mode and name, and remembers what it holds.
+    fn finish_copy(
+        &self,
+        temporary: tempfile::TempPath,
+        dest: &Path,
+        file: &FileEntry,
+    ) -> Result<()> {
+        fs::set_mode(&temporary, mode(file.executable))?;
+        fs::persist(temporary, dest)?;
+        let meta = std::fs::symlink_metadata(dest).map_err(Error::io("look at", dest))?;
+        self.inner
+            .stat_cache
+            .learn(dest, Stat::of(&meta), file.digest, stat_cache::now());
+        Ok(())
+    }
+
+    /// Whether `dest` is the object itself, or an untouched copy of it.
+    fn file_is_right(
+        &self,
+        file: &FileEntry,
+        dest: &Path,
+        there: &std::fs::Metadata,
+        object: &Stat,
+    ) -> bool {
+        if !there.is_file() {
+            return false;
+        }
+        let stat = Stat::of(there);
+        if stat.same_file(object) {
+            return !file.executable;
+        }
+        stat.size == file.size
+            && there.mode() & 0o777 == mode(file.executable)
+            && self
+                .inner
+                .stat_cache
+                .digest(dest)
+                .is_ok_and(|(digest, _)| digest == file.digest)
+    }
+
+    fn folder_is_right(&self, manifest: &Manifest, dest: &Path) -> Result<bool> {
+        if !fs::look(dest)?.is_some_and(|meta| meta.is_dir()) {
+            return Ok(false);
+        }
+        for (name, file) in manifest.files() {
+            let (path, object) = (dest.join(name), self.object_path(&file.digest));
+            let (Some(there), Some(object)) = (fs::look(&path)?, fs::look(&object)?) else {
+                return Ok(false);
+            };
+            if !self.file_is_right(file, &path, &there, &Stat::of(&object)) {
+                return Ok(false);
+            }
+        }
+        Ok(count_files(dest)? == manifest.files().len())
+    }
+
+    /// Builds the tree beside its place, then swaps it in.
+    fn place_folder(&self, manifest: &Manifest, dest: &Path, reflink: bool) -> Result<How> {
+        let above = fs::parent(dest);
+        fs::create_folder(&above)?;
+        let building = tempfile::Builder::new()
+            .prefix(".rematch-")
+            .tempdir_in(&above)
+            .map_err(Error::io("create a folder in", &above))?;
+        let tree = building.path().join("new");
+        fs::create_folder(&tree)?;
+        let mut how = How::Already;
+        for (name, file) in manifest.files() {
+            how = how.max(self.place_file(file, &tree.join(name), reflink)?);
+        }
+        if fs::look(dest)?.is_some() {
+            // What was there goes with `building`. Exchange is one step; not every file system has it.
+            if exchange(&tree, dest).is_err() {
+                fs::rename(dest, &building.path().join("old"))?;
+                fs::rename(&tree, dest)?;
+            }
+        } else {
+            fs::rename(&tree, dest)?;
+        }
+        let rest = building.keep();
+        fs::remove_all(&rest)?;
+        Ok(how)
+    }
+
+    /// Whether what lies at `dest` is this artifact, untouched.
+    pub fn is_right(&self, dest: &Path, artifact: &Artifact) -> Result<bool> {
+        let dest = std::path::absolute(dest).map_err(Error::io("find", dest))?;
+        if artifact.folder {
+            return self.folder_is_right(&self.manifest(&artifact.digest)?, &dest);
+        }
+        let object = self.object_path(&artifact.digest);
+        let (Some(there), Some(object)) = (fs::look(&dest)?, fs::look(&object)?) else {
+            return Ok(false);
+        };
+        let file = FileEntry {
+            digest: artifact.digest,
+            size: artifact.size,
+            executable: false,
+        };
+        Ok(self.file_is_right(&file, &dest, &there, &Stat::of(&object)))
+    }
+}
+
+fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
+}
+
+/// Files below a folder; links and special files count, too.
+fn count_files(folder: &Path) -> Result<usize> {
+    let mut count = 0;
+    for member in fs::list(folder)? {
+        let kind = member.file_type().map_err(Error::io("look at", folder))?;
+        count += if kind.is_dir() {
+            count_files(&member.path())?
+        } else {
+            1
+        };
+    }
+    Ok(count)
+}
+
+/// Makes something at a name of its own, then gives it `dest`'s.
+fn place(folder: &Path, dest: &Path, make: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    match make(dest) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        done => return done,
+    }
+    let made = tempfile::Builder::new()
+        .prefix(".rematch-")
+        .make_in(folder, make)?;
+    made.into_temp_path().persist(dest).map_err(|e| e.error)
+}
+
+/// Whether a copy is the answer: another file system, one without links, too many links, or a
+/// system that forbids links to files of others.
+fn no_hard_link(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::CrossesDevices
+            | io::ErrorKind::TooManyLinks
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::Unsupported
+    )
+}
