@@ -4,7 +4,26 @@
 //! Reading order:
 //! - [`child`] and [`error`]: a stage as a process of its own;
 //! - [`fs`]: file functions whose errors name the path;
+//! - [`proto`], [`tfrecord`], [`png`], [`json`]: formats;
+//! - [`records`]: sets of TFRecord files as a whole;
+//! - [`mt19937`], [`split`]: who is labeled, and in which order unlabeled records stand;
 
 pub mod child;
 pub mod error;
 pub mod fs;
+
+pub mod rng;
+
+pub mod image;
+
+pub mod augment;
+pub mod json;
+pub mod mt19937;
+pub mod png;
+pub mod proto;
+pub mod records;
+pub mod split;
+pub mod tfrecord;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,379 @@
+//! A set of TFRecord files as a whole: all images in memory for the trainer, or labels and places
+//! only for the stages that split and copy records.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::error::StageError;
+use crate::fs;
+use crate::image::Shape;
+use crate::png;
+use crate::tfrecord::{self, Example, Reader, Writer};
+
+/// Records that are decoded in one go; bounds how many PNGs are in memory at once.
+const CHUNK: usize = 4096;
+
+/// Images of one size with their labels, in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// Rows of every image.
+    pub height: usize,
+    /// Columns of every image.
+    pub width: usize,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: usize,
+    /// N × height × width × channels bytes.
+    pub images: Vec<u8>,
+    /// N classes, counted from 0.
+    pub labels: Vec<i64>,
+}
+
+impl Records {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The shape of every image.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            height: self.height,
+            width: self.width,
+            channels: self.channels,
+        }
+    }
+
+    /// Bytes of one image.
+    pub fn image_size(&self) -> usize {
+        self.shape().bytes()
+    }
+
+    /// The pixels of image `n`, height × width × channels.
+    pub fn image(&self, n: usize) -> &[u8] {
+        let size = self.image_size();
+        &self.images[n * size..(n + 1) * size]
+    }
+
+    /// The records in `range` of these.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let size = self.image_size();
+        Self {
+            images: self.images[range.start * size..range.end * size].to_vec(),
+            labels: self.labels[range].to_vec(),
+            ..*self
+        }
+    }
+
+    /// Reads every record of `paths`, one file after the other; `classes` bounds the labels where
+    /// their number is known.
+    ///
+    /// # Errors
+    /// Damaged files and records, images of different sizes, labels outside 0..classes.
+    pub fn read<P: AsRef<Path>>(paths: &[P], classes: Option<i64>) -> Result<Self, StageError> {
+        let mut all = Self::default();
+        for path in paths {
+            all.append(path.as_ref(), classes)?;
+        }
+        Ok(all)
+    }
+
+    fn append(&mut self, path: &Path, classes: Option<i64>) -> Result<(), StageError> {
+        let mut reader = Reader::open(path)?;
+        let mut first = 0;
+        loop {
+            let mut files: Vec<Vec<u8>> = Vec::with_capacity(CHUNK);
+            while files.len() < CHUNK
+                && let Some(record) = reader.read()?
+            {
+                let example = Example::decode(record.data());
+                let example = match example {
+                    Ok(Example { label, .. })
+                        if label < 0 || classes.is_some_and(|k| label >= k) =>
+                    {
+                        let classes = classes
+                            .map_or("no negative ones".into(), |k| format!("0 to {}", k - 1));
+                        Err(reader.bad_example(&format!("label {label}; expected {classes}")))
+                    }
+                    Ok(example) => {
+                        self.labels.push(example.label);
+                        files.push(example.image.to_vec());
+                        continue;
+                    }
+                    Err(error) => Err(reader.bad_example(&error)),
+                };
+                return example.map_err(StageError::from);
+            }
+            if files.is_empty() {
+                return Ok(());
+            }
+            self.decode(&files).map_err(|(n, what)| {
+                let record = first + n as u64;
+                StageError::from(tfrecord::Error::Example {
+                    path: path.to_owned(),
+                    record,
+                    what,
+                })
+            })?;
+            first += files.len() as u64;
+        }
+    }
+
+    /// Appends the pixels of `files`; an error comes with the number of the file.
+    fn decode(&mut self, files: &[Vec<u8>]) -> Result<(), (usize, String)> {
+        if self.images.is_empty() {
+            let first = png::decode(&files[0])
+                .map_err(|e| (0, e.to_string()))?
+                .shape;
+            (self.height, self.width, self.channels) = (first.height, first.width, first.channels);
+        }
+        let shape = self.shape();
+        let size = self.image_size();
+        if size == 0 {
+            return Err((0, "an image without pixels".into()));
+        }
+        let old = self.images.len();
+        self.images.resize(old + files.len() * size, 0);
+        let wrong = self.images[old..]
+            .par_chunks_exact_mut(size)
+            .zip(files)
+            .enumerate()
+            .find_map_first(|(n, (out, file))| {
+                let image = match png::decode(file) {
+                    Ok(image) => image,
+                    Err(error) => return Some((n, error.to_string())),
+                };
+                if image.shape != shape {
+                    let words = |s: Shape| format!("{}×{}×{}", s.height, s.width, s.channels);
+                    return Some((
+                        n,
+                        format!(
+                            "an image of {} among images of {}",
+                            words(image.shape),
+                            words(shape)
+                        ),
+                    ));
+                }
+                out.copy_from_slice(&image.data);
+                None
+            });
+        wrong.map_or(Ok(()), Err)
+    }
+}
+
+/// The framed records of images that lie one after the other, encoded in parallel.
+///
+/// # Panics
+/// Unless there is one label for each image.
+pub fn encode(shape: Shape, images: &[u8], labels: &[u8]) -> Vec<u8> {
+    let size = shape.bytes();
+    assert_eq!(
+        images.len(),
+        labels.len() * size,
+        "one label for each image"
+    );
+    let parts: Vec<Vec<u8>> = images
+        .par_chunks(size * 256)
+        .zip(labels.par_chunks(256))
+        .map(|(images, labels)| {
+            let (mut out, mut data) = (Vec::new(), Vec::new());
+            for (pixels, &label) in images.chunks_exact(size).zip(labels) {
+                data.clear();
+                let image = png::encode(shape, pixels);
+                Example {
+                    image: &image,
+                    label: i64::from(label),
+                }
+                .encode(&mut data);
+                tfrecord::put_record(&mut out, &data);
+            }
+            out
+        })
+        .collect();
+    parts.concat()
+}
+
+/// Labels and places of all records of a set of files; positions run on across files.
+pub struct Index {
+    files: Vec<(PathBuf, File)>,
+    places: Vec<Place>,
+    /// The label of every record.
+    pub labels: Vec<i64>,
+}
+
+/// A record with header and footer in one of the files.
+#[derive(Clone, Copy)]
+struct Place {
+    file: u32,
+    length: u32,
+    offset: u64,
+}
+
+impl Index {
+    /// Scans `paths`, one file after the other. Checks every checksum; decodes no image.
+    pub fn scan<P: AsRef<Path>>(paths: &[P]) -> Result<Self, StageError> {
+        let mut index = Self {
+            files: Vec::new(),
+            places: Vec::new(),
+            labels: Vec::new(),
+        };
+        for (file, path) in paths.iter().map(AsRef::as_ref).enumerate() {
+            let mut reader = Reader::open(path)?;
+            while let Some(record) = reader.read()? {
+                let place = Place {
+                    file: file as u32,
+                    length: record.frame.len() as u32,
+                    offset: record.offset,
+                };
+                match Example::decode(record.data()) {
+                    Ok(example) => index.labels.push(example.label),
+                    Err(error) => return Err(reader.bad_example(&error).into()),
+                }
+                index.places.push(place);
+            }
+            index.files.push((path.to_owned(), fs::open(path)?));
+        }
+        Ok(index)
+    }
+
+    /// Copies the records at `positions` as they are, in that order.
+    ///
+    /// # Panics
+    /// On a position that was not scanned.
+    pub fn copy(
+        &self,
+        positions: impl IntoIterator<Item = usize>,
+        writer: &mut Writer,
+    ) -> Result<(), StageError> {
+        let mut frame = Vec::new();
+        for position in positions {
+            let place = self.places[position];
+            let (path, file) = &self.files[place.file as usize];
+            frame.resize(place.length as usize, 0);
+            file.read_exact_at(&mut frame, place.offset)
+                .map_err(fs::at("read", path))?;
+            writer.write_frames(&frame)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: Shape = Shape {
+        height: 2,
+        width: 3,
+        channels: 3,
+    };
+
+    /// A file of `n` images of 2×3 pixels; image i is all i, label i mod 10.
+    fn file(folder: &Path, name: &str, n: usize) -> PathBuf {
+        let images: Vec<u8> = (0..n * 18).map(|i| (i / 18) as u8).collect();
+        let labels: Vec<u8> = (0..n).map(|i| (i % 10) as u8).collect();
+        let path = folder.join(name);
+        fs::write(&path, encode(SHAPE, &images, &labels)).unwrap();
+        path
+    }
+
+    #[test]
+    fn files_are_read_one_after_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = [file(folder.path(), "a", 5000), file(folder.path(), "b", 7)];
+        let records = Records::read(&paths, Some(10)).unwrap();
+        assert_eq!(
+            (
+                records.height,
+                records.width,
+                records.channels,
+                records.len()
+            ),
+            (2, 3, 3, 5007)
+        );
+        assert_eq!(records.image(4999), [135; 18]);
+        assert_eq!(records.image(5006), [6; 18]);
+        assert_eq!(records.labels[5000..], [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(records.slice(5001..5003).labels, [1, 2]);
+        assert_eq!(records.slice(5001..5003).image(1), [2; 18]);
+    }
+
+    #[test]
+    fn a_label_out_of_range_names_file_and_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(folder.path(), "a.tfrecord", 20);
+        let error = Records::read(&[path], Some(5)).unwrap_err().to_string();
+        assert!(
+            error.contains("a.tfrecord: record 5 ") && error.contains("label 5; expected 0 to 4"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn images_of_two_sizes_name_the_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mixed");
+        let bytes = [
+            encode(SHAPE, &[0; 36], &[0, 1]),
+            encode(
+                Shape {
+                    height: 3,
+                    width: 2,
+                    channels: 3,
+                },
+                &[0; 18],
+                &[2],
+            ),
+        ]
+        .concat();
+        fs::write(&path, bytes).unwrap();
+        let error = Records::read(&[path], None).unwrap_err().to_string();
+        assert!(
+            error.contains("record 2 ") && error.contains("3×2×3 among images of 2×3×3"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_bad_png_names_the_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bad");
+        let (mut bytes, mut data) = (encode(SHAPE, &[0; 18], &[0]), Vec::new());
+        Example {
+            image: b"GIF89a",
+            label: 1,
+        }
+        .encode(&mut data);
+        tfrecord::put_record(&mut bytes, &data);
+        fs::write(&path, bytes).unwrap();
+        let error = Records::read(&[path], None).unwrap_err().to_string();
+        assert!(
+            error.contains("record 1 ") && error.contains("damaged PNG"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn copies_are_verbatim_and_in_the_order_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = [file(folder.path(), "a", 10), file(folder.path(), "b", 10)];
+        let index = Index::scan(&paths).unwrap();
+        assert_eq!(index.labels.len(), 20);
+        let copy = folder.path().join("copy");
+        let mut writer = Writer::create(&copy).unwrap();
+        index.copy([19, 3], &mut writer).unwrap();
+        writer.finish().unwrap();
+        let records = Records::read(&[&copy], None).unwrap();
+        assert_eq!(records.labels, [9, 3]);
+        assert_eq!(records.image(1), [3; 18]);
+    }
+}
