@@ -102,6 +102,7 @@ impl Store {
     fn reserve(&self, key: &Key, id: KeyId, lock: Lock) -> Result<Claim> {
         let work = self.work_path(&id);
         fs::create_folder(&work)?;
+        publish::forget_intent(&work)?;
         Ok(Claim::Reserved(Reservation {
             store: self.clone(),
             key: key.clone(),
@@ -109,6 +110,14 @@ impl Store {
             work,
             lock,
         }))
+    }
+
+    /// Does something while nobody else holds the key; nothing where somebody does.
+    pub(crate) fn while_locked(&self, id: &KeyId, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        match Lock::take(self.lock_path(id))? {
+            Some(_lock) => act(),
+            None => Ok(()),
+        }
     }
 
     fn lock_path(&self, id: &KeyId) -> PathBuf {

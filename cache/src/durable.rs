@@ -174,6 +174,8 @@ fn place_flag(root: &Path) -> Result<(PathBuf, File)> {
     file.lock().map_err(Error::io("lock", &path))?;
     file.write_all(boot_id().as_bytes())
         .map_err(Error::io("write", &path))?;
+    // Whoever shares the store must be able to open it, to see that we are gone.
+    fs::set_mode(&temporary, 0o666)?;
     file.sync_all().map_err(Error::io("sync", &path))?;
     fs::persist(temporary, &path)?;
     fs::sync(&folder)?;

@@ -1,4 +1,65 @@
-//! The content-addressed store of rematch.
+//! The content-addressed store of rematch: results by what they were made from, bytes by what they
+//! are. It knows no stage and no graph.
+//!
+//! Reading order:
+//! - [`digest`]: BLAKE3 of bytes and files; [`manifest`]: folders; [`artifact`]: either of them;
+//! - [`key`]: what identifies a result, and in which fields two keys differ;
+//! - [`entry`]: what a finished job left; [`sealed`]: files that tell whether they are whole;
+//! - [`store`]: folders, look-ups; [`claim`]: who may make a result; `publish`: how it gets in;
+//!   [`place`]: how it gets out;
+//! - [`stat_cache`]: files that need no second reading; [`runs`]: what earlier runs did;
+//! - `durable`: grouped syncs and what a power cut may cost; `fs`: `std::fs` with paths in errors.
+//!
+//! # What is in a key
+//!
+//! | | in the key | why |
+//! |---|---|---|
+//! | stage kind, its version | yes | the version stands for the code, and is raised when results change |
+//! | typed parameters | yes | as values: comments, order, `3e-2` or `0.03` make no difference |
+//! | content of every input | yes | a stage that ran again to the same bytes stops the change there |
+//! | names and places of files | no | the same bytes elsewhere are the same input |
+//! | keys of earlier stages | no | their outputs' content says it, see above |
+//! | host, device, threads, resources, log intervals | no | they change how a job runs, not what it makes; they are in the provenance |
+//! | the time, the user | no | as above |
+//!
+//! # Folders of a store
+//!
+//! | path | what | written |
+//! |---|---|---|
+//! | `format` | `rematch store 1` | once, synced |
+//! | `objects/ab/cdef…` | a file's bytes or a folder's manifest, by digest; mode 0444 | renamed into place |
+//! | `entries/ab/cdef….json` | an [`Entry`], by key id | temporary file, rename |
+//! | `keys/ab/cdef….json` | a [`Key`] that some run saw | temporary file, rename |
+//! | `locks/<id>` | exists, locked, while a key is claimed | by its holder |
+//! | `work/<id>/` | a job's own folder; stays after an interruption | by the job |
+//! | `publish/<id>/` | a work folder whose outputs are just moving into `objects/` | renamed from `work/` |
+//! | `unsynced/…` | flags of runners that have results not yet synced | synced, locked |
+//! | `runs/<pipeline>.keys` | the last key id of each job | whole lines, under a lock |
+//! | `history.jsonl` | records of runs | whole lines, under a lock |
+//! | `stat-cache` | see [`stat_cache`] | temporary file, rename, under a lock |
+//! | `tmp/` | files on their way | |
+//!
+//! # What is promised
+//!
+//! - *A kill* (of the runner, of a job, of both; at any instant): no entry is ever partial, since it
+//!   appears by a rename after its objects did. A result whose outputs were hashed completely is not
+//!   lost: the next claim finishes the move. A work folder whose outputs have begun to move is never
+//!   resumed in. Nothing here needs a sync.
+//! - *A power cut*: entries and objects published up to the last [`Store::sync`] (at most about half
+//!   a second ago while results keep coming) survive. Later ones either survive or count as absent;
+//!   objects that lost their bytes are found by rehashing what was written since the flag, at the
+//!   next open on a writable file system. Checkpoints in work folders are the job's to sync; placed
+//!   results, the stat cache, `runs/` and `history.jsonl` are not synced, since they can be made again
+//!   or are a convenience.
+//! - *Several runners*, also on several machines: locks are those of the operating system (`flock`;
+//!   on NFS this needs version 4 or a lock daemon). The key of a killed runner is free at once,
+//!   unless a job of its still lives and [inherited](Reservation::inheritable) the lock.
+//! - *Damage*: an entry or manifest with a flipped bit or a missing end counts as absent. An object
+//!   is checked by size at every look-up, and by digest when a manifest is read; its mode keeps all
+//!   but root from writing to it.
+//! - *Not kept*: owners, times, links, empty folders, and the executable bit of a single file
+//!   (that of files in folders is).
+
 pub mod artifact;
 pub mod claim;
 pub mod digest;

@@ -10,7 +10,6 @@ use crate::artifact::Artifact;
 use crate::error::{Error, Result};
 use crate::fs::{self, Stat};
 use crate::manifest::{FileEntry, Manifest};
-use crate::stat_cache;
 use crate::store::Store;
 
 /// How something came to its place.
@@ -149,7 +148,7 @@ impl Store {
         let meta = std::fs::symlink_metadata(dest).map_err(Error::io("look at", dest))?;
         self.inner
             .stat_cache
-            .learn(dest, Stat::of(&meta), file.digest, stat_cache::now());
+            .know(dest, Stat::of(&meta), file.digest);
         Ok(())
     }
 

@@ -91,10 +91,17 @@ impl StatCache {
         let changed = stat.mtime.max(stat.ctime);
         let coarse = stat.ctime % 1_000_000_000 == 0;
         if seen.saturating_sub(changed) >= if coarse { RACY_COARSE } else { RACY_FINE } {
-            self.lock()
-                .fresh
-                .insert(path.as_os_str().as_bytes().into(), Known { stat, digest });
+            self.know(path, stat, digest);
         }
+    }
+
+    /// Remembers a file that was just written from known content. An edit within the same tick of
+    /// the clock would go unseen; it could cost that edit, but never reach a result, since jobs read
+    /// objects and not placed copies.
+    pub fn know(&self, path: &Path, stat: Stat, digest: Digest) {
+        self.lock()
+            .fresh
+            .insert(path.as_os_str().as_bytes().into(), Known { stat, digest });
     }
 
     /// Writes what was learned, together with what others saved meanwhile.

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::fs;
 use crate::key::KeyId;
 use crate::manifest::Manifest;
+use crate::publish;
 use crate::runs::LastKeys;
 use crate::sealed::Damage;
 use crate::stat_cache::StatCache;
@@ -71,11 +72,8 @@ impl Store {
         if !check_format(&root)? {
             create(&root)?;
         }
-        match durable::recover(&root) {
-            Err(e) if !e.is_read_only() => return Err(e),
-            _ => {}
-        }
-        Ok(Self {
+        let recovered = durable::recover(&root);
+        let store = Self {
             inner: Arc::new(Inner {
                 durable: Durable::new(&root),
                 stat_cache: StatCache::new(&root),
@@ -83,7 +81,12 @@ impl Store {
                 reflinks: Mutex::default(),
                 root,
             }),
-        })
+        };
+        // Where we may not write, there is nothing to repair for us.
+        match recovered.and_then(|_| publish::tidy(&store)) {
+            Err(e) if !e.is_read_only() => Err(e),
+            _ => Ok(store),
+        }
     }
 
     /// Opens the store at `path` if there is one, and creates nothing.
