@@ -1,0 +1,62 @@
+//! The teacher: a moving average of the student's trained variables.
+
+use tch::Tensor;
+
+use crate::network::{Network, Role};
+use crate::shim::{self, Error};
+
+/// Moves a teacher after its student. Running statistics are not averaged: the teacher uses the
+/// student's (spec/fixmatch.md 6).
+#[derive(Debug)]
+pub struct Ema {
+    teacher: Vec<Tensor>,
+    student: Vec<Tensor>,
+    decay: f64,
+}
+
+impl Ema {
+    /// Of a student and the teacher made from it.
+    pub fn new(student: &Network, teacher: &Network, decay: f64) -> Self {
+        let trained = |network: &Network| network.tensors(|role| role != Role::Statistic);
+        Self { teacher: trained(teacher), student: trained(student), decay }
+    }
+
+    /// teacher ← decay·teacher + (1 − decay)·student, without bias correction.
+    pub fn update(&self) -> Result<(), Error> {
+        shim::lerp(&self.teacher, &self.student, 1.0 - self.decay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch_norm::Bn;
+    use crate::network::{Body, Builder};
+    use tch::Device;
+
+    struct Nothing;
+    impl Body for Nothing {
+        fn forward(&self, x: &Tensor, _: Bn) -> Tensor {
+            x.shallow_clone()
+        }
+        fn features(&self) -> i64 {
+            2
+        }
+    }
+
+    #[test]
+    fn the_teacher_follows_by_its_decay() {
+        let student = Network::with_body(3, Device::Cpu, false, 2, |_: &mut Builder| Box::new(Nothing));
+        let teacher = student.teacher();
+        let ema = Ema::new(&student, &teacher, 0.75);
+        let start = student.variables()[0].tensor.double_value(&[0, 0]);
+        tch::no_grad(|| {
+            let _ = student.variables()[0].tensor.shallow_clone().fill_(start + 4.0);
+        });
+        for expected in [1.0, 1.75] {
+            ema.update().unwrap();
+            let found = teacher.variables()[0].tensor.double_value(&[0, 0]) - start;
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+    }
+}

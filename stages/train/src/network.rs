@@ -1,0 +1,228 @@
+//! A network: named variables, a body that turns images into features, a linear head over them.
+//!
+//! Variables have the names that PyTorch modules of the same structure would give them
+//! (`groups.0.0.conv1.weight`), and stand in one fixed order: that of construction.
+
+use std::sync::Arc;
+
+use rematch_data::rng::{Purpose, Stream};
+use rematch_spec::train;
+use tch::{Device, Kind, Tensor};
+
+use crate::batch_norm::Bn;
+use crate::networks;
+use crate::shim;
+
+/// What a variable is, which decides how it is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Weights of a convolution or a linear layer: trained, with weight decay.
+    Kernel,
+    /// Biases, scales and shifts: trained, without weight decay.
+    Offset,
+    /// Running statistics of batch norm: followed, not trained, and not averaged by the EMA.
+    Statistic,
+}
+
+/// A named tensor of a network.
+#[derive(Debug)]
+pub struct Variable {
+    /// Its name, as in PyTorch.
+    pub name: String,
+    /// Its value.
+    pub tensor: Tensor,
+    /// What it is.
+    pub role: Role,
+}
+
+/// Shape of the images and number of classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// 1 or 3.
+    pub channels: i64,
+    /// Rows.
+    pub height: i64,
+    /// Columns.
+    pub width: i64,
+    /// K.
+    pub classes: i64,
+}
+
+/// Turns images into features.
+pub trait Body: Send {
+    /// N×C×H×W, −1 to 1, into N×[`features`](Body::features).
+    fn forward(&self, x: &Tensor, bn: Bn) -> Tensor;
+    /// How many features an image gets.
+    fn features(&self) -> i64;
+}
+
+/// Makes variables: fresh ones, or the teacher's, which follow a student's.
+#[derive(Debug)]
+pub struct Builder<'a> {
+    seed: u64,
+    device: Device,
+    student: Option<&'a [Variable]>,
+    variables: Vec<Variable>,
+}
+
+impl Builder<'_> {
+    /// A kernel whose entries are `draw`n, in the order of its memory.
+    pub fn kernel(&mut self, name: &str, shape: &[i64], draw: impl Fn(&mut Stream) -> f64) -> Tensor {
+        let mut stream = Stream::new(self.seed, const { Purpose::named("weights") }, 0, self.variables.len() as u64);
+        self.add(name, Role::Kernel, || {
+            let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw(&mut stream) as f32).collect();
+            Tensor::from_slice(&values).view(shape)
+        })
+    }
+
+    /// `size` numbers that start at `value`.
+    pub fn constant(&mut self, name: &str, role: Role, size: i64, value: f64) -> Tensor {
+        self.add(name, role, || Tensor::full([size], value, (Kind::Float, Device::Cpu)))
+    }
+
+    fn add(&mut self, name: &str, role: Role, fresh: impl FnOnce() -> Tensor) -> Tensor {
+        let tensor = match self.student {
+            Some(student) => {
+                let twin = &student[self.variables.len()].tensor;
+                if role == Role::Statistic { twin.shallow_clone() } else { twin.detach().copy() }
+            }
+            None => {
+                let tensor = fresh().to_device(self.device);
+                // Convolutions are fastest in this layout on the CPU and in bf16 on a GPU; a 1×1 kernel
+                // is the same in both, and libtorch decides by the input then.
+                let tensor = match tensor.dim() {
+                    4 => shim::channels_last(&tensor).unwrap_or(tensor),
+                    _ => tensor,
+                };
+                tensor.set_requires_grad(role != Role::Statistic)
+            }
+        };
+        let handle = tensor.shallow_clone();
+        self.variables.push(Variable { name: name.to_owned(), tensor, role });
+        handle
+    }
+
+    /// A linear layer with Glorot's normal initialisation as TensorFlow has it: cut off at two
+    /// standard deviations, and widened so that the cut leaves the variance (spec/fixmatch.md 5.1).
+    pub fn linear(&mut self, name: &str, inputs: i64, outputs: i64) -> Linear {
+        let sigma = (2.0 / (inputs + outputs) as f64).sqrt() / 0.879_625_66;
+        let weight = self.kernel(&format!("{name}.weight"), &[outputs, inputs], |stream| {
+            loop {
+                let z = stream.normal();
+                if z.abs() <= 2.0 {
+                    return sigma * z;
+                }
+            }
+        });
+        let bias = self.constant(&format!("{name}.bias"), Role::Offset, outputs, 0.0);
+        Linear { weight, bias }
+    }
+}
+
+/// A linear layer.
+#[derive(Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// x·Wᵀ + b.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.linear(&self.weight, Some(&self.bias))
+    }
+}
+
+/// A network that classifies images.
+pub struct Network {
+    variables: Vec<Variable>,
+    body: Box<dyn Body>,
+    classifier: Linear,
+    bf16: bool,
+    build: Arc<Build>,
+}
+
+type Build = dyn Fn(&mut Builder) -> (Box<dyn Body>, Linear) + Send + Sync;
+
+impl std::fmt::Debug for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Network").field("variables", &self.variables.len()).field("bf16", &self.bf16).finish_non_exhaustive()
+    }
+}
+
+impl Network {
+    /// The network that `spec` names, its weights drawn from `seed`.
+    pub fn new(spec: &train::Network, shape: Shape, seed: u64, device: Device, bf16: bool) -> Self {
+        let spec = spec.clone();
+        Self::with_body(seed, device, bf16, shape.classes, move |builder| networks::build(&spec, shape, builder))
+    }
+
+    /// A network with a body of the caller's.
+    pub fn with_body(
+        seed: u64,
+        device: Device,
+        bf16: bool,
+        classes: i64,
+        body: impl Fn(&mut Builder) -> Box<dyn Body> + Send + Sync + 'static,
+    ) -> Self {
+        let build: Arc<Build> = Arc::new(move |builder: &mut Builder| {
+            let body = body(builder);
+            let classifier = builder.linear("classifier", body.features(), classes);
+            (body, classifier)
+        });
+        let builder = Builder { seed, device, student: None, variables: Vec::new() };
+        Self::finish(builder, bf16, build)
+    }
+
+    fn finish(mut builder: Builder, bf16: bool, build: Arc<Build>) -> Self {
+        let (body, classifier) = build(&mut builder);
+        Self { variables: builder.variables, body, classifier, bf16, build }
+    }
+
+    /// A second network with a copy of this one's weights, and with its running statistics themselves.
+    #[must_use]
+    pub fn teacher(&self) -> Self {
+        let builder = Builder { seed: 0, device: self.device(), student: Some(&self.variables), variables: Vec::new() };
+        Self::finish(builder, self.bf16, self.build.clone())
+    }
+
+    /// Every variable, in order of construction.
+    pub fn variables(&self) -> &[Variable] {
+        &self.variables
+    }
+
+    /// Handles of the variables of which `wanted` holds.
+    pub fn tensors(&self, wanted: impl Fn(Role) -> bool) -> Vec<Tensor> {
+        self.variables.iter().filter(|v| wanted(v.role)).map(|v| v.tensor.shallow_clone()).collect()
+    }
+
+    /// How many numbers are trained.
+    pub fn parameters(&self) -> i64 {
+        self.tensors(|role| role != Role::Statistic).iter().map(|t| t.numel() as i64).sum()
+    }
+
+    /// The device it is on.
+    pub fn device(&self) -> Device {
+        self.variables[0].tensor.device()
+    }
+
+    /// Logits of N×C×H×W images, N×K, float32.
+    pub fn logits(&self, x: &Tensor, bn: Bn) -> Tensor {
+        let _autocast = self.bf16.then(|| shim::Autocast::bf16(x).unwrap_or_else(|e| panic!("{e}")));
+        self.classifier.forward(&self.body.forward(x, bn)).to_kind(Kind::Float)
+    }
+
+    /// Logits of several batches from one pass, which shares its batch statistics and updates the
+    /// running ones (spec/fixmatch.md 6). The originals interleave the batches first, so that each of
+    /// their GPUs sees a part of each; on one device the order changes nothing.
+    pub fn together<const N: usize>(&self, batches: [&Tensor; N]) -> [Tensor; N] {
+        let sizes = batches.map(|x| x.size()[0]);
+        let all = if N == 1 { batches[0].shallow_clone() } else { Tensor::cat(&batches, 0) };
+        let logits = self.logits(&all, Bn::Update);
+        let mut start = 0;
+        sizes.map(|size| {
+            start += size;
+            logits.narrow(0, start - size, size)
+        })
+    }
+}
