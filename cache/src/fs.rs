@@ -271,10 +271,11 @@ pub fn file_name_for(text: &str) -> String {
     const LONGEST: usize = 120;
     let mut name = String::new();
     for (n, byte) in text.bytes().enumerate() {
+        let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
             b'.' if n > 0 => name.push('.'),
-            _ => name.push_str(&format!("%{byte:02x}")),
+            _ => name.extend(['%', digit(byte >> 4), digit(byte & 15)]),
         }
     }
     if name.is_empty() {

@@ -28,6 +28,17 @@ pub struct FileEntry {
     pub executable: bool,
 }
 
+/// Where a file of a manifest lies, and the state in which it was hashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Below the folder's path as it was given.
+    pub path: PathBuf,
+    /// Of its content.
+    pub digest: Digest,
+    /// When that was read.
+    pub stat: Stat,
+}
+
 /// The files of a folder by relative path, with `/` between components.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
@@ -86,7 +97,7 @@ impl Manifest {
     pub fn of_folder(
         folder: &Path,
         digest: impl Fn(&Path) -> Result<(Digest, Stat)> + Sync,
-    ) -> Result<(Self, Vec<(PathBuf, Digest, Stat)>)> {
+    ) -> Result<(Self, Vec<Source>)> {
         let mut found = Vec::new();
         walk(folder, "", &mut found)?;
         let hashed: Vec<(String, PathBuf, bool, Digest, Stat)> = found
@@ -107,7 +118,7 @@ impl Manifest {
                     executable,
                 },
             );
-            sources.push((path, digest, stat));
+            sources.push(Source { path, digest, stat });
         }
         Ok((Self { files }, sources))
     }
@@ -135,13 +146,15 @@ impl Manifest {
 
     /// The one way to write it.
     pub fn to_bytes(&self) -> Vec<u8> {
+        use std::fmt::Write;
         let mut text = String::with_capacity(32 + self.files.len() * 120);
         text.push_str(HEADER);
         text.push('\n');
         for (path, file) in &self.files {
             let mark = if file.executable { 'x' } else { '-' };
             let path = serde_json::Value::from(path.as_str());
-            text.push_str(&format!("{} {mark} {} {path}\n", file.digest, file.size));
+            // Writing to a text cannot fail.
+            let _ = writeln!(text, "{} {mark} {} {path}", file.digest, file.size);
         }
         text.into_bytes()
     }

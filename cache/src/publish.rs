@@ -23,7 +23,7 @@ use crate::entry::{Entry, Meta};
 use crate::error::{Error, Result};
 use crate::fs::{self, Stat};
 use crate::key::{Key, KeyId};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Source};
 use crate::sealed;
 use crate::store::Store;
 
@@ -173,11 +173,13 @@ fn hash(
     };
     if meta.is_dir() {
         let (manifest, files) = Manifest::of_folder(path, Digest::of_file_with_stat)?;
-        moves.extend(
-            files
-                .into_iter()
-                .map(|(from, digest, stat)| Move { from, digest, stat }),
-        );
+        moves.extend(files.into_iter().map(
+            |Source {
+                 path: from,
+                 digest,
+                 stat,
+             }| Move { from, digest, stat },
+        ));
         let artifact = manifest.artifact();
         manifests.push((artifact.digest, manifest.to_bytes()));
         return Ok(artifact);

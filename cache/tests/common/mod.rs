@@ -46,9 +46,9 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     for member in std::fs::read_dir(folder).into_iter().flatten() {
         let path = member.unwrap().path();
         if path.is_dir() {
-            found.extend(files(&path))
+            found.extend(files(&path));
         } else {
-            found.push(path)
+            found.push(path);
         }
     }
     found
