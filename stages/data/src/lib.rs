@@ -6,6 +6,8 @@
 //! - [`fs`]: file functions whose errors name the path;
 //! - [`proto`], [`tfrecord`], [`png`], [`json`]: formats;
 //! - [`records`]: sets of TFRecord files as a whole;
+//! - [`events`]: TensorBoard's files;
+//! - [`archive`], [`cifar`]: official archives;
 //! - [`mt19937`], [`split`]: who is labeled, and in which order unlabeled records stand;
 
 pub mod child;
@@ -17,6 +19,9 @@ pub mod rng;
 pub mod image;
 
 pub mod augment;
+pub mod archive;
+pub mod cifar;
+pub mod events;
 pub mod json;
 pub mod mt19937;
 pub mod png;

@@ -12,7 +12,7 @@ use crate::error::StageError;
 use crate::fs;
 use crate::image::Shape;
 use crate::png;
-use crate::tfrecord::{self, Example, Reader, Writer};
+use crate::tfrecord::{self, EXAMPLE, Example, Reader, Writer};
 
 /// Records that are decoded in one go; bounds how many PNGs are in memory at once.
 const CHUNK: usize = 4096;
@@ -102,14 +102,15 @@ impl Records {
                     {
                         let classes = classes
                             .map_or("no negative ones".into(), |k| format!("0 to {}", k - 1));
-                        Err(reader.bad_example(&format!("label {label}; expected {classes}")))
+                        Err(reader
+                            .bad_record(EXAMPLE, &format!("label {label}; expected {classes}")))
                     }
                     Ok(example) => {
                         self.labels.push(example.label);
                         files.push(example.image.to_vec());
                         continue;
                     }
-                    Err(error) => Err(reader.bad_example(&error)),
+                    Err(error) => Err(reader.bad_record(EXAMPLE, &error)),
                 };
                 return example.map_err(StageError::from);
             }
@@ -118,7 +119,8 @@ impl Records {
             }
             self.decode(&files).map_err(|(n, what)| {
                 let record = first + n as u64;
-                StageError::from(tfrecord::Error::Example {
+                StageError::from(tfrecord::Error::Content {
+                    kind: EXAMPLE,
                     path: path.to_owned(),
                     record,
                     what,
@@ -236,7 +238,7 @@ impl Index {
                 };
                 match Example::decode(record.data()) {
                     Ok(example) => index.labels.push(example.label),
-                    Err(error) => return Err(reader.bad_example(&error).into()),
+                    Err(error) => return Err(reader.bad_record(EXAMPLE, &error).into()),
                 }
                 index.places.push(place);
             }

@@ -47,13 +47,15 @@ pub enum Error {
         /// Where it starts.
         offset: u64,
     },
-    /// A record that is no Example with an image and a label.
-    #[error("{}: record {record} is no Example with an image and a label: {what}", path.display())]
-    Example {
+    /// A record that is not what it should be.
+    #[error("{}: record {record} is no {kind}: {what}", path.display())]
+    Content {
         /// Which file.
         path: PathBuf,
         /// Which record, counted from 0.
         record: u64,
+        /// What it should be.
+        kind: &'static str,
         /// What is wrong with it.
         what: String,
     },
@@ -175,11 +177,13 @@ impl<R: Read> Reader<R> {
         Ok(read.map_err(fs::at("read", &self.path))?)
     }
 
-    /// An error about the last record's content.
-    pub fn bad_example(&self, what: &impl ToString) -> Error {
-        Error::Example {
+    /// An error about the content of the last record, which should have been a `kind`.
+    pub fn bad_record(&self, kind: &'static str, what: &impl ToString) -> Error {
+        let record = self.record.saturating_sub(1);
+        Error::Content {
             path: self.path.clone(),
-            record: self.record.saturating_sub(1),
+            record,
+            kind,
             what: what.to_string(),
         }
     }
@@ -241,6 +245,9 @@ pub struct Example<'a> {
     /// The class, from 0.
     pub label: i64,
 }
+
+/// What the records of a dataset are, for messages.
+pub const EXAMPLE: &str = "Example with an image and a label";
 
 /// What a record may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
