@@ -4,11 +4,11 @@
 //! can leave a file of the right size with wrong bytes. Therefore: before a runner writes what is not
 //! yet synced, it places a *flag* (itself synced) in `unsynced/`, holding the machine's boot id, and
 //! keeps it locked; after a group of results is synced, it removes the flag. Who finds a flag whose
-//! holder is gone ([`recover`]) syncs what the holder wrote if the machine has not restarted since,
-//! and otherwise rehashes the objects written since the flag and deletes the damaged ones, so that
-//! their entries count as absent.
+//! holder is gone ([`Durable::recover`]) takes it over if the machine has not restarted since, and
+//! otherwise rehashes the objects written since the flag and deletes the damaged ones, so that their
+//! entries count as absent.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,9 +20,12 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::{self, Stat};
 
-/// Results wait at most about this long for their sync while others are being published. One sync
-/// costs about 4 ms on ext4, so this keeps syncs below some percent of a run of tiny jobs.
+/// While results keep coming, they wait about this long for their common sync.
 const GROUP: Duration = Duration::from_millis(500);
+
+/// And at least so many times as long as the last sync took (4 ms on an idle disk with ext4, seconds
+/// on a busy one), so that syncs take no more than a tenth of a run of tiny jobs.
+const SHARE: u32 = 10;
 
 /// Up to so many paths are synced one by one; more by syncing the whole file system.
 const FEW: usize = 24;
@@ -31,21 +34,33 @@ const FEW: usize = 24;
 const CLOCK_MARGIN: i64 = 3600 * 1_000_000_000;
 
 /// The syncs of one open store.
+/// A flag, held locked.
+#[derive(Debug)]
+struct Flag {
+    path: PathBuf,
+    _held: File,
+}
+
+/// The syncs of one open store.
 #[derive(Debug)]
 pub struct Durable {
     root: PathBuf,
     state: Mutex<State>,
+    /// One sync at a time; taken before `state`.
+    syncing: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The flag, held locked.
-    flag: Option<(PathBuf, File)>,
+    flag: Option<Flag>,
+    /// Flags of killed runners, and of our own syncs that failed: they go with the next sync.
+    others: Vec<Flag>,
     /// Written, not yet synced.
     pending: Vec<PathBuf>,
     /// Publishers between their first write and their last.
     active: usize,
-    last: Option<Instant>,
+    /// Not before this is the next sync due.
+    due: Option<Instant>,
 }
 
 /// Held by a publisher while it writes.
@@ -58,12 +73,13 @@ impl Durable {
         Self {
             root: root.into(),
             state: Mutex::default(),
+            syncing: Mutex::default(),
         }
     }
 
     /// To be called before writing; places the flag.
     pub fn begin(&self) -> Result<Writing<'_>> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.flag.is_none() {
             state.flag = Some(place_flag(&self.root)?);
         }
@@ -73,51 +89,99 @@ impl Durable {
 
     /// Syncs everything written so far.
     pub fn flush(&self) -> Result<()> {
-        self.flush_locked(&mut self.lock())
+        self.flush_alone(&lock(&self.syncing))
     }
 
-    /// Syncs if the last sync was a while ago.
+    /// Syncs if the last sync was a while ago, and nobody else is syncing.
     pub fn flush_if_due(&self) -> Result<()> {
-        let mut state = self.lock();
-        if state.last.is_none_or(|last| last.elapsed() >= GROUP) {
-            self.flush_locked(&mut state)?;
+        let Ok(alone) = self.syncing.try_lock() else {
+            return Ok(());
+        };
+        if lock(&self.state)
+            .due
+            .is_none_or(|due| due <= Instant::now())
+        {
+            self.flush_alone(&alone)?;
         }
         Ok(())
     }
 
-    fn flush_locked(&self, state: &mut State) -> Result<()> {
-        if state.pending.is_empty() && (state.flag.is_none() || state.active > 0) {
-            return Ok(());
-        }
-        state.pending.sort_unstable();
-        state.pending.dedup();
-        if state.pending.len() <= FEW {
-            state
-                .pending
-                .par_iter()
-                .try_for_each(|path| fs::sync(path))?;
+    fn flush_alone(&self, _alone: &MutexGuard<'_, ()>) -> Result<()> {
+        let began = Instant::now();
+        let mut state = lock(&self.state);
+        // The flag also stands for what active publishers have written without saying so yet.
+        let flag = if state.active == 0 {
+            state.flag.take()
         } else {
-            sync_file_system(&self.root)?;
+            None
+        };
+        let mut done = std::mem::take(&mut state.pending);
+        if done.is_empty() {
+            // Flags of others wait until we have something to sync ourselves.
+            return flag.map_or(Ok(()), |flag| fs::remove_file(&flag.path));
         }
-        state.pending.clear();
-        state.last = Some(Instant::now());
-        if state.active == 0
-            && let Some((path, _held)) = state.flag.take()
-        {
+        let others: Vec<Flag> = state.others.drain(..).collect();
+        drop(state);
+
+        done.sort_unstable();
+        done.dedup();
+        let synced = if done.len() <= FEW && others.is_empty() {
+            done.par_iter().try_for_each(|path| fs::sync(path))
+        } else {
+            sync_file_system(&self.root)
+        };
+        let mut state = lock(&self.state);
+        let flags = flag.into_iter().chain(others);
+        if let Err(error) = synced {
+            state.others.extend(flags);
+            state.pending.append(&mut done);
+            return Err(error);
+        }
+        state.due = Some(Instant::now() + GROUP.max(SHARE * began.elapsed()));
+        drop(state);
+        for flag in flags {
+            fs::remove_file(&flag.path)?;
+        }
+        Ok(())
+    }
+
+    /// Cleans up after runners that ended without a sync. Returns the damaged objects that it deleted.
+    ///
+    /// Costs one folder listing where there is nothing to do.
+    pub fn recover(&self) -> Result<Vec<Digest>> {
+        let mut deleted = Vec::new();
+        for flag in fs::list_if_there(&flags(&self.root))? {
+            let path = flag.path();
+            // Opening must not create: the holder may just have removed it.
+            let Ok(file) = OpenOptions::new().read(true).write(true).open(&path) else {
+                continue;
+            };
+            if file.try_lock().is_err() {
+                continue;
+            }
+            if fs::read_rest(&file, &path)? == boot_id().as_bytes() {
+                lock(&self.state).others.push(Flag { path, _held: file });
+                continue;
+            }
+            let meta = file.metadata().map_err(Error::io("look at", &path))?;
+            deleted.extend(delete_damaged(
+                &self.root,
+                Stat::of(&meta).mtime - CLOCK_MARGIN,
+            )?);
             fs::remove_file(&path)?;
         }
-        Ok(())
+        Ok(deleted)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Writing<'_> {
     /// Notes a file that was written or renamed; its folder is synced with it.
     pub fn wrote(&self, path: &Path) {
-        let mut state = self.0.lock();
+        let mut state = lock(&self.0.state);
         state.pending.push(path.into());
         let folder = fs::parent(path);
         if state.pending.iter().rev().take(8).all(|p| *p != folder) {
@@ -128,7 +192,7 @@ impl Writing<'_> {
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        self.0.lock().active -= 1;
+        lock(&self.0.state).active -= 1;
     }
 }
 
@@ -155,7 +219,7 @@ fn flags(root: &Path) -> PathBuf {
     root.join("unsynced")
 }
 
-fn place_flag(root: &Path) -> Result<(PathBuf, File)> {
+fn place_flag(root: &Path) -> Result<Flag> {
     let folder = flags(root);
     fs::create_folder(&folder)?;
     let temporary = fs::temporary_file(&root.join("tmp"))?;
@@ -179,37 +243,7 @@ fn place_flag(root: &Path) -> Result<(PathBuf, File)> {
     file.sync_all().map_err(Error::io("sync", &path))?;
     fs::persist(temporary, &path)?;
     fs::sync(&folder)?;
-    Ok((path, file))
-}
-
-/// Cleans up after runners that ended without a sync. Returns the damaged objects that it deleted.
-///
-/// Costs one folder listing where there is nothing to do.
-pub fn recover(root: &Path) -> Result<Vec<Digest>> {
-    let mut deleted = Vec::new();
-    for flag in fs::list_if_there(&flags(root))? {
-        let path = flag.path();
-        // Opening must not create: the holder may just have removed it.
-        let Ok(file) = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-        else {
-            continue;
-        };
-        if file.try_lock().is_err() {
-            continue;
-        }
-        let held = fs::read_rest(&file, &path)?;
-        if held == boot_id().as_bytes() {
-            sync_file_system(root)?;
-        } else {
-            let meta = file.metadata().map_err(Error::io("look at", &path))?;
-            deleted.extend(delete_damaged(root, Stat::of(&meta).mtime - CLOCK_MARGIN)?);
-        }
-        fs::remove_file(&path)?;
-    }
-    Ok(deleted)
+    Ok(Flag { path, _held: file })
 }
 
 /// Rehashes the objects that were written since a time.

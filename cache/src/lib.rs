@@ -45,8 +45,9 @@
 //!   appears by a rename after its objects did. A result whose outputs were hashed completely is not
 //!   lost: the next claim finishes the move. A work folder whose outputs have begun to move is never
 //!   resumed in. Nothing here needs a sync.
-//! - *A power cut*: entries and objects published up to the last [`Store::sync`] (at most about half
-//!   a second ago while results keep coming) survive. Later ones either survive or count as absent;
+//! - *A power cut*: entries and objects published up to the last sync survive; there is one at the
+//!   first result, about twice a second while results keep coming (less often where a sync takes
+//!   more than 50 ms), and at [`Store::sync`]. Later ones either survive or count as absent;
 //!   objects that lost their bytes are found by rehashing what was written since the flag, at the
 //!   next open on a writable file system. Checkpoints in work folders are the job's to sync; placed
 //!   results, the stat cache, `runs/` and `history.jsonl` are not synced, since they can be made again

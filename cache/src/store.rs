@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::artifact::Artifact;
 use crate::digest::Digest;
-use crate::durable::{self, Durable};
+use crate::durable::Durable;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
 use crate::fs;
@@ -72,7 +72,6 @@ impl Store {
         if !check_format(&root)? {
             create(&root)?;
         }
-        let recovered = durable::recover(&root);
         let store = Self {
             inner: Arc::new(Inner {
                 durable: Durable::new(&root),
@@ -83,7 +82,12 @@ impl Store {
             }),
         };
         // Where we may not write, there is nothing to repair for us.
-        match recovered.and_then(|_| publish::tidy(&store)) {
+        match store
+            .inner
+            .durable
+            .recover()
+            .and_then(|_| publish::tidy(&store))
+        {
             Err(e) if !e.is_read_only() => Err(e),
             _ => Ok(store),
         }

@@ -24,6 +24,14 @@ fn content(job: u32, file: u32) -> Vec<u8> {
     .into_bytes()
 }
 
+/// In memory where there is such a place: a kill loses nothing that was written, so what these tests
+/// show does not need the disk's syncs, and is quick without.
+fn quick_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
 /// Makes every result that is not there yet.
 fn make_all(store: &Store) {
     for job in 0..JOBS {
@@ -58,7 +66,7 @@ fn make_all(store: &Store) {
 /// Not a test of its own: what the killed process runs. Without the variable it only makes a store.
 #[test]
 fn child_makes_all() {
-    let own = tempfile::tempdir().unwrap();
+    let own = quick_folder();
     let path = std::env::var_os(STORE).map_or(own.path().join("store"), Into::into);
     let store = Store::open(&path).unwrap();
     make_all(&store);
@@ -77,7 +85,7 @@ fn child(store: &Path) -> Command {
 
 #[test]
 fn kills_at_random_instants_leave_no_partial_result_and_lose_nothing() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = quick_folder();
     let mut seed = std::process::id();
     for round in 0..60 {
         // Every few rounds from the beginning, so that every phase meets its kills.
@@ -109,7 +117,7 @@ fn kills_at_random_instants_leave_no_partial_result_and_lose_nothing() {
 
 #[test]
 fn two_processes_make_every_result_once() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = quick_folder();
     let path = folder.path().join("store");
     let children: Vec<_> = (0..3).map(|_| child(&path).spawn().unwrap()).collect();
     for mut child in children {
