@@ -159,8 +159,8 @@ impl EventReader {
 /// Event files in a run's folder, or in `tf/` below it, in the order of their names.
 pub fn files(run: &Path) -> Result<Vec<PathBuf>, fs::Error> {
     let tf = run.join("tf");
-    for folder in [&tf, run] {
-        if !folder.is_dir() && folder == &tf {
+    for folder in [tf.as_path(), run] {
+        if *folder == tf && !folder.is_dir() {
             continue;
         }
         let mut all = fs::list(folder)?;

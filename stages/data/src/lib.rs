@@ -7,7 +7,7 @@
 //! - [`proto`], [`tfrecord`], [`png`], [`json`]: formats;
 //! - [`records`]: sets of TFRecord files as a whole;
 //! - [`events`]: TensorBoard's files;
-//! - [`archive`], [`cifar`]: official archives;
+//! - [`http`], [`checksum`], [`archive`], [`cifar`]: official archives, from wherever they lie;
 //! - [`mt19937`], [`split`]: who is labeled, and in which order unlabeled records stand;
 
 pub mod child;
@@ -20,8 +20,10 @@ pub mod image;
 
 pub mod augment;
 pub mod archive;
+pub mod checksum;
 pub mod cifar;
 pub mod events;
+pub mod http;
 pub mod json;
 pub mod mt19937;
 pub mod png;
