@@ -1,5 +1,5 @@
 //! Images of 8-bit channels, and the operations on them that augmentation needs, each equal to
-//! Pillow's to the last bit (spec/fixmatch.md 4.5).
+//! Pillow's to the last bit (spec/fixmatch.md 4.5). Pillow means versions 9.5 to 12, which agree.
 //!
 //! - [`Shape`], [`Image`]: height × width × channels, rows first, channels last (HWC);
 //! - [`Canvas`]: an image being worked on, with the buffers that the operations need, so that none
@@ -90,7 +90,11 @@ impl Canvas {
     /// An empty canvas.
     pub fn new() -> Self {
         Self {
-            shape: Shape { height: 0, width: 0, channels: 1 },
+            shape: Shape {
+                height: 0,
+                width: 0,
+                channels: 1,
+            },
             pixels: Vec::new(),
             holes: Vec::new(),
             spare: Vec::new(),
@@ -107,7 +111,11 @@ impl Canvas {
     /// # Panics
     /// Where `data` is not as long as `shape` says, or the shape has neither 1 nor 3 channels.
     pub fn load(&mut self, shape: Shape, data: &[u8]) {
-        assert!(matches!(shape.channels, 1 | 3), "an image has 1 or 3 channels, not {}", shape.channels);
+        assert!(
+            matches!(shape.channels, 1 | 3),
+            "an image has 1 or 3 channels, not {}",
+            shape.channels
+        );
         assert_eq!(data.len(), shape.bytes(), "bytes of an image of {shape:?}");
         self.shape = shape;
         self.pixels.clear();
@@ -132,7 +140,10 @@ impl Canvas {
 
     /// A copy of the image.
     pub fn image(&self) -> Image {
-        Image { shape: self.shape, data: self.pixels.clone() }
+        Image {
+            shape: self.shape,
+            data: self.pixels.clone(),
+        }
     }
 
     /// From now on, what [`affine`](Self::affine) and its like uncover is a hole. There is none yet.

@@ -9,26 +9,25 @@
 //! - [`events`]: TensorBoard's files;
 //! - [`http`], [`checksum`], [`archive`], [`cifar`]: official archives, from wherever they lie;
 //! - [`mt19937`], [`split`]: who is labeled, and in which order unlabeled records stand;
+//! - [`rng`], [`mod@image`], [`augment`]: random streams, Pillow's operations, views of images;
 
 pub mod child;
 pub mod error;
 pub mod fs;
 
-pub mod rng;
-
-pub mod image;
-
-pub mod augment;
 pub mod archive;
+pub mod augment;
 pub mod checksum;
 pub mod cifar;
 pub mod events;
 pub mod http;
+pub mod image;
 pub mod json;
 pub mod mt19937;
 pub mod png;
 pub mod proto;
 pub mod records;
+pub mod rng;
 pub mod split;
 pub mod tfrecord;
 

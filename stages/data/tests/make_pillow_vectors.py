@@ -1,7 +1,10 @@
 """Writes pillow_vectors.txt: checksums of what Pillow makes of small generated images.
 
-    pip install pillow==13.0.0
+    pip install pillow==9.5.0
     python make_pillow_vectors.py > pillow_vectors.txt
+
+The originals need a Pillow before 10. Pillow 12.0.0 gives the same file; 13.0.0 differs in 12 lines,
+all of resize, since it resizes vertically first where the height shrinks much more than the width.
 
 Each line is a list of operations, then one CRC-32 for colour images and one for grey ones ("-"
 where an operation takes no grey image). A checksum runs over the results for every shape and kind of

@@ -64,7 +64,11 @@ fn pairs(list: &str) -> Vec<[Step; 2]> {
             "Cu" => Op::Cutout,
             _ => return None,
         };
-        Some((op, text.get(2..3)?.parse().ok()?, text.get(3..)?.parse().ok()?))
+        Some((
+            op,
+            text.get(2..3)?.parse().ok()?,
+            text.get(3..)?.parse().ok()?,
+        ))
     };
     let pair = |text: &str| {
         let (first, second) = text.split_once('+')?;
@@ -82,7 +86,14 @@ impl AutoAugment {
             "svhn" | "svhn_noextra" => List::Svhn,
             _ => return None,
         };
-        Some(Self { list, cutout: if cutout { Cutout::Pixels(16) } else { Cutout::None } })
+        Some(Self {
+            list,
+            cutout: if cutout {
+                Cutout::Pixels(16)
+            } else {
+                Cutout::None
+            },
+        })
     }
 
     /// Augments the image on the canvas, and marks what is to become mid-grey as holes.

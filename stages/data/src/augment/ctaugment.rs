@@ -60,8 +60,16 @@ impl CtAugment {
     /// All rates 1. `depth`: operations per policy; `decay`: what remains of a rate at an update;
     /// `threshold`: bins whose weight falls below this share of the best are not drawn.
     pub fn new(depth: usize, decay: f64, threshold: f64) -> Self {
-        let rates = CtOp::ALL.iter().map(|op| op.bins().iter().map(|bins| vec![1.0; *bins]).collect()).collect();
-        Self { depth, decay, threshold, rates }
+        let rates = CtOp::ALL
+            .iter()
+            .map(|op| op.bins().iter().map(|bins| vec![1.0; *bins]).collect())
+            .collect();
+        Self {
+            depth,
+            decay,
+            threshold,
+            rates,
+        }
     }
 
     /// A policy for training: each level from a bin drawn by its weight.
@@ -88,13 +96,19 @@ impl CtAugment {
     /// Training policies for the images `first..first + count` of the batch of a step.
     pub fn policies(&self, seed: u64, step: u64, first: u64, count: usize) -> Vec<Policy> {
         let purpose = const { Purpose::named("ctaugment policy") };
-        (first..).take(count).map(|i| self.policy(&mut Stream::new(seed, purpose, step, i))).collect()
+        (first..)
+            .take(count)
+            .map(|i| self.policy(&mut Stream::new(seed, purpose, step, i)))
+            .collect()
     }
 
     /// Probe policies for the images `first..first + count` of the batch of a step.
     pub fn probes(&self, seed: u64, step: u64, first: u64, count: usize) -> Vec<Policy> {
         let purpose = const { Purpose::named("ctaugment probe") };
-        (first..).take(count).map(|i| self.probe(&mut Stream::new(seed, purpose, step, i))).collect()
+        (first..)
+            .take(count)
+            .map(|i| self.probe(&mut Stream::new(seed, purpose, step, i)))
+            .collect()
     }
 
     /// Learns from a probe: `proximity` is the probability that the network gave the true class of
@@ -105,7 +119,8 @@ impl CtAugment {
                 let bin = (level * rates.len() as f64 * 0.999) as usize;
                 if let Some(rate) = rates.get_mut(bin) {
                     // Summed in double and rounded once, as numpy 1 does.
-                    let sum = f64::from(*rate) * self.decay + f64::from(proximity) * (1.0 - self.decay);
+                    let sum =
+                        f64::from(*rate) * self.decay + f64::from(proximity) * (1.0 - self.decay);
                     *rate = sum as f32;
                 }
             }
@@ -122,7 +137,9 @@ impl CtAugment {
         let raised = rates.iter().map(|r| r + (1.0 - self.decay) as f32);
         let best = raised.clone().fold(f32::MIN, f32::max);
         let relative = raised.map(|r| r / best);
-        relative.map(|r| if r < self.threshold as f32 { 0.0 } else { r }).collect()
+        relative
+            .map(|r| if r < self.threshold as f32 { 0.0 } else { r })
+            .collect()
     }
 
     fn draw(&self, stream: &mut Stream, level: impl Fn(&mut Stream, &[f32]) -> f64) -> Policy {
@@ -132,7 +149,10 @@ impl CtAugment {
             for (to, rates) in levels.iter_mut().zip(&self.rates[index]) {
                 *to = level(stream, rates);
             }
-            Choice { op: CtOp::ALL[index], levels }
+            Choice {
+                op: CtOp::ALL[index],
+                levels,
+            }
         };
         Policy((0..self.depth).map(choice).collect())
     }
@@ -143,7 +163,10 @@ mod tests {
     use super::*;
 
     fn solarize(level: f64) -> Policy {
-        Policy(vec![Choice { op: CtOp::Solarize, levels: [level, 0.0] }])
+        Policy(vec![Choice {
+            op: CtOp::Solarize,
+            levels: [level, 0.0],
+        }])
     }
 
     #[test]
@@ -168,11 +191,17 @@ mod tests {
         }
         let levels = |policies: Vec<Policy>| -> Vec<f64> {
             let all = policies.into_iter().flat_map(|p| p.0);
-            all.filter(|c| c.op == CtOp::Solarize).map(|c| c.levels[0]).collect()
+            all.filter(|c| c.op == CtOp::Solarize)
+                .map(|c| c.levels[0])
+                .collect()
         };
         let training = levels(cta.policies(1, 0, 0, 2000));
         assert!(training.len() > 100);
-        assert!(training.iter().all(|l| (5.0 / 17.0..6.0 / 17.0).contains(l)));
+        assert!(
+            training
+                .iter()
+                .all(|l| (5.0 / 17.0..6.0 / 17.0).contains(l))
+        );
         assert!(levels(cta.probes(1, 0, 0, 2000)).iter().any(|l| *l > 0.9));
     }
 
@@ -199,14 +228,33 @@ mod tests {
     fn a_damaged_checkpoint_is_refused() {
         let text = serde_json::to_string(&CtAugment::default()).unwrap();
         for (from, to, message) in [
-            ("\"blur\"", "\"blurr\"", "rates of an unknown operation `blurr`"),
-            ("\"posterize\":[[1.0,", "\"posterize\":[[", "rates of `posterize` should be 8 numbers"),
+            (
+                "\"depth\":2",
+                "\"depth\":4000000000",
+                "depth 4000000000, decay 0.99, threshold 0.8",
+            ),
+            (
+                "\"blur\"",
+                "\"blurr\"",
+                "rates of an unknown operation `blurr`",
+            ),
+            (
+                "\"posterize\":[[1.0,",
+                "\"posterize\":[[",
+                "rates of `posterize` should be 8 numbers",
+            ),
             ("\"identity\":[],", "", "no rates of `identity`"),
-            ("\"posterize\":[[1.0,", "\"posterize\":[[-2.0,", "-2 in the rates of `posterize`"),
+            (
+                "\"posterize\":[[1.0,",
+                "\"posterize\":[[-2.0,",
+                "-2 in the rates of `posterize`",
+            ),
         ] {
             let damaged = text.replace(from, to);
             assert_ne!(damaged, text);
-            let error = serde_json::from_str::<CtAugment>(&damaged).unwrap_err().to_string();
+            let error = serde_json::from_str::<CtAugment>(&damaged)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(message), "{error}");
         }
     }

@@ -108,8 +108,10 @@ impl FromStr for Augment {
         let tokens: Result<Vec<Token>, AugmentError> = text
             .split('.')
             .map(|token| {
-                Token::read(token)
-                    .ok_or_else(|| AugmentError::Token { token: token.to_owned(), text: text.to_owned() })
+                Token::read(token).ok_or_else(|| AugmentError::Token {
+                    token: token.to_owned(),
+                    text: text.to_owned(),
+                })
             })
             .collect();
         let mut tokens = tokens?;
@@ -122,7 +124,10 @@ impl FromStr for Augment {
             });
         }
         let unlabeled = tokens.split_off(1);
-        Ok(Self { labeled: tokens[0], unlabeled })
+        Ok(Self {
+            labeled: tokens[0],
+            unlabeled,
+        })
     }
 }
 
@@ -146,7 +151,10 @@ impl Augment {
     /// The view of labeled images of `shape`. `dataset` is the name that decides what `d` and `aa`
     /// mean; one that is not known gets mirror and shift.
     pub fn labeled_view(&self, dataset: &str, shape: Shape) -> Result<View, AugmentError> {
-        Ok(View { weak: self.labeled.weak(dataset, shape), strong: self.labeled.strong(dataset)? })
+        Ok(View {
+            weak: self.labeled.weak(dataset, shape),
+            strong: self.labeled.strong(dataset)?,
+        })
     }
 
     /// The views of unlabeled images.
@@ -156,7 +164,11 @@ impl Augment {
         let only = self.unlabeled.len() == 1;
         let views = self.unlabeled.iter().enumerate().map(|(n, token)| View {
             weak: token.weak(dataset, shape),
-            strong: if n > 0 || only { strong.clone() } else { Strong::None },
+            strong: if n > 0 || only {
+                strong.clone()
+            } else {
+                Strong::None
+            },
         });
         Ok(views.collect())
     }
@@ -184,7 +196,10 @@ impl Token {
     fn weak(self, dataset: &str, shape: Shape) -> Weak {
         match self {
             Self::Nothing => Weak::default(),
-            Self::Mirror => Weak { mirror: true, shift: 0 },
+            Self::Mirror => Weak {
+                mirror: true,
+                shift: 0,
+            },
             Self::Shift => Weak::shift(shape),
             Self::MirrorShift => Weak::mirror_and_shift(shape),
             _ => Weak::of_dataset(dataset, shape),
@@ -193,13 +208,19 @@ impl Token {
 
     fn strong(self, dataset: &str) -> Result<Strong, AugmentError> {
         Ok(match self {
-            Self::Nothing | Self::Mirror | Self::Shift | Self::MirrorShift | Self::Default => Strong::None,
+            Self::Nothing | Self::Mirror | Self::Shift | Self::MirrorShift | Self::Default => {
+                Strong::None
+            }
             Self::RandAugment(policy) => Strong::RandAugment(policy),
             Self::CtAugment { cutout } => Strong::CtAugment { cutout },
             Self::Kekmodel => Strong::Kekmodel(Kekmodel),
             Self::AutoAugment { cutout } => match AutoAugment::of_dataset(dataset, cutout) {
                 Some(policy) => Strong::AutoAugment(policy),
-                None => return Err(AugmentError::NoPolicies { dataset: dataset.to_owned() }),
+                None => {
+                    return Err(AugmentError::NoPolicies {
+                        dataset: dataset.to_owned(),
+                    });
+                }
             },
         })
     }
@@ -215,7 +236,10 @@ fn rand_augment(token: &str) -> Option<RandAugment> {
     if let Some(magnitude) = token.strip_prefix("rac") {
         // With 1 the original would draw from an empty range, and fails.
         let magnitude = Magnitude::Below(number(magnitude, 2..=9)?);
-        return Some(RandAugment { magnitude, ..RandAugment::RAC });
+        return Some(RandAugment {
+            magnitude,
+            ..RandAugment::RAC
+        });
     }
     let mut parts = token.strip_prefix('r')?.split('_');
     let policy = RandAugment {
@@ -234,23 +258,48 @@ fn rand_augment(token: &str) -> Option<RandAugment> {
 mod tests {
     use super::*;
 
-    const SHAPE: Shape = Shape { height: 32, width: 32, channels: 3 };
+    const SHAPE: Shape = Shape {
+        height: 32,
+        width: 32,
+        channels: 3,
+    };
 
     #[test]
     fn only_the_last_token_makes_views_strong_and_never_the_first_view() {
-        let views = Augment::parse("d.d.rac", 2).unwrap().unlabeled_views("cifar10", SHAPE).unwrap();
+        let views = Augment::parse("d.d.rac", 2)
+            .unwrap()
+            .unlabeled_views("cifar10", SHAPE)
+            .unwrap();
         assert_eq!(views[0].strong, Strong::None);
         assert_eq!(views[1].strong, Strong::RandAugment(RandAugment::RAC));
-        assert_eq!(views[1].weak, Weak { mirror: true, shift: 4 });
-        let views = Augment::parse("d.rac.m", 2).unwrap().unlabeled_views("cifar10", SHAPE).unwrap();
+        assert_eq!(
+            views[1].weak,
+            Weak {
+                mirror: true,
+                shift: 4
+            }
+        );
+        let views = Augment::parse("d.rac.m", 2)
+            .unwrap()
+            .unlabeled_views("cifar10", SHAPE)
+            .unwrap();
         assert!(views.iter().all(|view| view.strong == Strong::None));
-        assert_eq!(views[1].weak, Weak { mirror: true, shift: 0 });
+        assert_eq!(
+            views[1].weak,
+            Weak {
+                mirror: true,
+                shift: 0
+            }
+        );
     }
 
     #[test]
     fn a_single_unlabeled_view_and_the_labeled_one_may_be_strong() {
         let augment = Augment::parse("aac.ra", 1).unwrap();
-        assert!(matches!(augment.labeled_view("svhn", SHAPE).unwrap().strong, Strong::AutoAugment(_)));
+        assert!(matches!(
+            augment.labeled_view("svhn", SHAPE).unwrap().strong,
+            Strong::AutoAugment(_)
+        ));
         let views = augment.unlabeled_views("svhn", SHAPE).unwrap();
         assert_eq!(views[0].strong, Strong::RandAugment(RandAugment::RA));
         assert!(!views[0].weak.mirror);
@@ -258,13 +307,20 @@ mod tests {
 
     #[test]
     fn numbers_in_tokens_have_their_ranges() {
-        let expected = RandAugment { ops: 2, magnitude: Magnitude::Fixed(10), cutout: Cutout::Percent(50) };
+        let expected = RandAugment {
+            ops: 2,
+            magnitude: Magnitude::Fixed(10),
+            cutout: Cutout::Percent(50),
+        };
         assert_eq!(Token::read("r2_10_50"), Some(Token::RandAugment(expected)));
-        let expected = RandAugment { magnitude: Magnitude::Below(5), ..RandAugment::RAC };
+        let expected = RandAugment {
+            magnitude: Magnitude::Below(5),
+            ..RandAugment::RAC
+        };
         assert_eq!(Token::read("rac5"), Some(Token::RandAugment(expected)));
         for wrong in [
-            "", "r", "rac0", "rac1", "rac10", "rac05", "r0_1_0", "r5_1_0", "r2_16_0", "r2_1_10", "r2_1", "r2_1_0_0",
-            "r+2_1_0", "D", "d ", "ractac",
+            "", "r", "rac0", "rac1", "rac10", "rac05", "r0_1_0", "r5_1_0", "r2_16_0", "r2_1_10",
+            "r2_1", "r2_1_0_0", "r+2_1_0", "D", "d ", "ractac",
         ] {
             assert_eq!(Token::read(wrong), None, "{wrong}");
         }
@@ -279,8 +335,14 @@ mod tests {
         );
         assert!(text("d".parse::<Augment>().unwrap_err()).contains("expected at least 2"));
         let error = text(Augment::parse("d.d.rax", 2).unwrap_err());
-        assert!(error.starts_with("unknown part `rax` of augmentation `d.d.rax`; known are x, m, "), "{error}");
-        let error = Augment::parse("d.d.aa", 2).unwrap().unlabeled_views("stl10", SHAPE).unwrap_err();
+        assert!(
+            error.starts_with("unknown part `rax` of augmentation `d.d.rax`; known are x, m, "),
+            "{error}"
+        );
+        let error = Augment::parse("d.d.aa", 2)
+            .unwrap()
+            .unlabeled_views("stl10", SHAPE)
+            .unwrap_err();
         assert!(text(error).contains("no policies for dataset `stl10`"));
     }
 }

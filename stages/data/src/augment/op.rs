@@ -72,7 +72,10 @@ impl Op {
         let factor = (f64::from(m) * 1.8 / 10.0 + 0.1) as f32;
         let slope = f64::from(m) * 0.3 / 10.0;
         // These convert to RGB and back, after which no pixel is transparent.
-        if matches!(self, Self::AutoContrast | Self::Equalize | Self::Invert | Self::Posterize | Self::Solarize) {
+        if matches!(
+            self,
+            Self::AutoContrast | Self::Equalize | Self::Invert | Self::Posterize | Self::Solarize
+        ) {
             canvas.close_holes();
         }
         match self {
@@ -123,7 +126,11 @@ mod tests {
     #[test]
     fn the_conversion_takes_one_from_1_to_47() {
         for (v, converted) in (0..=u8::MAX).zip(truncated()) {
-            assert_eq!(converted, if (1..48).contains(&v) { v - 1 } else { v }, "{v}");
+            assert_eq!(
+                converted,
+                if (1..48).contains(&v) { v - 1 } else { v },
+                "{v}"
+            );
         }
     }
 }

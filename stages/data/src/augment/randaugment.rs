@@ -61,9 +61,17 @@ impl Cutout {
 
 impl RandAugment {
     /// `ra`: two operations, magnitudes 1 to 9, each applied with probability ½.
-    pub const RA: Self = Self { ops: 2, magnitude: Magnitude::Below(10), cutout: Cutout::None };
+    pub const RA: Self = Self {
+        ops: 2,
+        magnitude: Magnitude::Below(10),
+        cutout: Cutout::None,
+    };
     /// `rac`: the same with a cutout of 16 pixels.
-    pub const RAC: Self = Self { ops: 2, magnitude: Magnitude::Below(10), cutout: Cutout::Pixels(16) };
+    pub const RAC: Self = Self {
+        ops: 2,
+        magnitude: Magnitude::Below(10),
+        cutout: Cutout::Pixels(16),
+    };
 
     /// Augments the image on the canvas, and marks what is to become mid-grey as holes.
     pub fn apply(&self, canvas: &mut Canvas, stream: &mut Stream) {

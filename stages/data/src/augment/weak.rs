@@ -15,12 +15,18 @@ pub struct Weak {
 impl Weak {
     /// Mirror and shift by an eighth of the width: 4 pixels of 32, 12 of 96, as the originals.
     pub fn mirror_and_shift(shape: Shape) -> Self {
-        Self { mirror: true, ..Self::shift(shape) }
+        Self {
+            mirror: true,
+            ..Self::shift(shape)
+        }
     }
 
     /// Shift by an eighth of the width, without mirror.
     pub fn shift(shape: Shape) -> Self {
-        Self { mirror: false, shift: shape.width / 8 }
+        Self {
+            mirror: false,
+            shift: shape.width / 8,
+        }
     }
 
     /// The default of a dataset (spec/fixmatch.md 3.1): no mirror for `svhn` and `svhn_noextra`,
@@ -39,7 +45,11 @@ impl Weak {
             0 => 0,
             w => stream.below(2 * w as u64 + 1) as isize - w as isize,
         };
-        Shift { mirror, down: offset(), right: offset() }
+        Shift {
+            mirror,
+            down: offset(),
+            right: offset(),
+        }
     }
 }
 
@@ -51,7 +61,14 @@ mod tests {
     #[test]
     fn every_offset_and_both_sides_come_up_equally_often() {
         let mut stream = Stream::new(1, Purpose::named("test"), 0, 0);
-        let weak = Weak::of_dataset("cifar10", Shape { height: 32, width: 32, channels: 3 });
+        let weak = Weak::of_dataset(
+            "cifar10",
+            Shape {
+                height: 32,
+                width: 32,
+                channels: 3,
+            },
+        );
         let (mut down, mut right, mut mirrored) = ([0; 9], [0; 9], 0);
         for _ in 0..9000 {
             let shift = weak.draw(&mut stream);
@@ -60,15 +77,45 @@ mod tests {
             mirrored += u32::from(shift.mirror);
         }
         // Five standard deviations.
-        assert!(down.iter().chain(&right).all(|n| (850..1150).contains(n)), "{down:?} {right:?}");
+        assert!(
+            down.iter().chain(&right).all(|n| (850..1150).contains(n)),
+            "{down:?} {right:?}"
+        );
         assert!((4260..4740).contains(&mirrored), "{mirrored}");
     }
 
     #[test]
     fn datasets_have_the_published_defaults() {
-        let of = |name, width| Weak::of_dataset(name, Shape { height: width, width, channels: 3 });
-        assert_eq!(of("cifar100", 32), Weak { mirror: true, shift: 4 });
-        assert_eq!(of("svhn_noextra", 32), Weak { mirror: false, shift: 4 });
-        assert_eq!(of("stl10", 96), Weak { mirror: true, shift: 12 });
+        let of = |name, width| {
+            Weak::of_dataset(
+                name,
+                Shape {
+                    height: width,
+                    width,
+                    channels: 3,
+                },
+            )
+        };
+        assert_eq!(
+            of("cifar100", 32),
+            Weak {
+                mirror: true,
+                shift: 4
+            }
+        );
+        assert_eq!(
+            of("svhn_noextra", 32),
+            Weak {
+                mirror: false,
+                shift: 4
+            }
+        );
+        assert_eq!(
+            of("stl10", 96),
+            Weak {
+                mirror: true,
+                shift: 12
+            }
+        );
     }
 }

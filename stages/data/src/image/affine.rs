@@ -64,8 +64,15 @@ impl Canvas {
     /// A map without shear, to an image of another size. The source position is summed up from
     /// pixel to pixel, as in Pillow.
     pub(super) fn scale(&mut self, [a, _, c, _, e, f]: Matrix, height: usize, width: usize) {
-        let (source_height, source_width, channels) = (self.shape.height, self.shape.width, self.shape.channels);
-        let inside = |at: f64, size: usize| if at >= 0.0 && (at as usize) < size { at as usize } else { usize::MAX };
+        let (source_height, source_width, channels) =
+            (self.shape.height, self.shape.width, self.shape.channels);
+        let inside = |at: f64, size: usize| {
+            if at >= 0.0 && (at as usize) < size {
+                at as usize
+            } else {
+                usize::MAX
+            }
+        };
         self.columns.clear();
         let mut at = c + a * 0.5;
         for _ in 0..width {
@@ -78,7 +85,8 @@ impl Canvas {
         self.spare.resize(height * width * channels, 0);
         let tracked = !self.holes.is_empty();
         self.spare_holes.clear();
-        self.spare_holes.resize(if tracked { height * width } else { 0 }, 1);
+        self.spare_holes
+            .resize(if tracked { height * width } else { 0 }, 1);
         let mut at = f + e * 0.5;
         for row in 0..height {
             let source_row = inside(at, source_height);
@@ -86,7 +94,8 @@ impl Canvas {
             if source_row == usize::MAX {
                 continue;
             }
-            let source = &self.pixels[source_row * source_width * channels..][..source_width * channels];
+            let source =
+                &self.pixels[source_row * source_width * channels..][..source_width * channels];
             let target = &mut self.spare[row * width * channels..][..width * channels];
             if channels == 3 {
                 let (source, target) = (source.as_chunks::<3>().0, target.as_chunks_mut::<3>().0);
@@ -96,7 +105,11 @@ impl Canvas {
             }
             if tracked {
                 let source = &self.holes[source_row * source_width..][..source_width];
-                copy_columns(source, &mut self.spare_holes[row * width..][..width], &self.columns);
+                copy_columns(
+                    source,
+                    &mut self.spare_holes[row * width..][..width],
+                    &self.columns,
+                );
             }
         }
         self.swap();
@@ -120,10 +133,15 @@ impl Canvas {
             for (column, pixel) in line.iter_mut().enumerate() {
                 // Negative positions become huge ones.
                 let (sx, sy) = ((x >> 16) as usize, (y >> 16) as usize);
-                let at = if sx < width && sy < height { sy * width + sx } else { usize::MAX };
+                let at = if sx < width && sy < height {
+                    sy * width + sx
+                } else {
+                    usize::MAX
+                };
                 *pixel = source.get(at).copied().unwrap_or([0; C]);
                 if tracked {
-                    self.spare_holes[row as usize * width + column] = self.holes.get(at).copied().unwrap_or(1);
+                    self.spare_holes[row as usize * width + column] =
+                        self.holes.get(at).copied().unwrap_or(1);
                 }
                 x += right[0];
                 y += right[1];
@@ -142,7 +160,8 @@ impl Canvas {
             for column in 0..width {
                 let (y, x) = from(row, column);
                 let at = y * width + x;
-                self.spare.extend_from_slice(&self.pixels[at * channels..(at + 1) * channels]);
+                self.spare
+                    .extend_from_slice(&self.pixels[at * channels..(at + 1) * channels]);
                 self.spare_holes.extend(self.holes.get(at));
             }
         }

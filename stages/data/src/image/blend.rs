@@ -24,9 +24,15 @@ impl Canvas {
     /// The grey of every pixel, row by row.
     pub fn greys(&self) -> impl Iterator<Item = u8> {
         // One of the two is empty.
-        let (colour, single): (&[[u8; 3]], &[u8]) =
-            if self.shape.channels == 3 { (self.pixels.as_chunks().0, &[]) } else { (&[], &self.pixels[..]) };
-        colour.iter().map(|pixel| grey(*pixel)).chain(single.iter().copied())
+        let (colour, single): (&[[u8; 3]], &[u8]) = if self.shape.channels == 3 {
+            (self.pixels.as_chunks().0, &[])
+        } else {
+            (&[], &self.pixels[..])
+        };
+        colour
+            .iter()
+            .map(|pixel| grey(*pixel))
+            .chain(single.iter().copied())
     }
 
     /// Moves every pixel away from its grey: 0 is grey, 1 changes nothing.

@@ -12,8 +12,13 @@ impl Canvas {
             for (sum, ((a, b), c)) in sums.iter_mut().zip(above.iter().zip(*row).zip(*below)) {
                 *sum = u16::from(*a) + u16::from(*b) + u16::from(*c);
             }
-            let sums = sums.iter().zip(&sums[channels..]).zip(&sums[2 * channels..]);
-            for ((out, middle), ((left, here), right)) in out.iter_mut().zip(&row[channels..]).zip(sums) {
+            let sums = sums
+                .iter()
+                .zip(&sums[channels..])
+                .zip(&sums[2 * channels..]);
+            for ((out, middle), ((left, here), right)) in
+                out.iter_mut().zip(&row[channels..]).zip(sums)
+            {
                 let sum = left + here + right + 4 * u16::from(*middle);
                 // floor(sum / 13 + 0.5)
                 *out = ((2 * sum + 13) / 26) as u8;
@@ -24,7 +29,9 @@ impl Canvas {
     /// 5×5 kernel of ones, its inner 3×3 zero, over 16.
     pub fn blur(&mut self) {
         self.filter(2, |rows, sums, channels, out| {
-            let [first, above, row, below, last] = rows else { return };
+            let [first, above, row, below, last] = rows else {
+                return;
+            };
             for (i, sum) in sums.iter_mut().enumerate() {
                 *sum = u16::from(first[i])
                     + u16::from(above[i])
@@ -51,9 +58,9 @@ impl Canvas {
         self.swap();
     }
 
-    /// Runs `row` for every row that has `reach` rows above and below. It gets those rows (2·reach
-    /// + 1), room for one number per value of a row, the channels, and the part of the target row
-    /// that has `reach` columns on both sides.
+    /// Runs `row` for every row that has `reach` rows above and below. It gets all of these rows, room
+    /// for one number per value of a row, the channels, and the part of the target row that has
+    /// `reach` columns on both sides.
     fn filter(&mut self, reach: usize, row: impl Fn(&[&[u8]], &mut [u16], usize, &mut [u8])) {
         let (height, channels) = (self.shape.height, self.shape.channels);
         let (stride, border) = (self.shape.width * channels, reach * channels);
@@ -65,7 +72,10 @@ impl Canvas {
             for y in reach..height.saturating_sub(reach) {
                 let mut rows: [&[u8]; 5] = [&[]; 5];
                 let count = 2 * reach + 1;
-                for (row, line) in rows.iter_mut().zip(source[(y - reach) * stride..].chunks_exact(stride)) {
+                for (row, line) in rows
+                    .iter_mut()
+                    .zip(source[(y - reach) * stride..].chunks_exact(stride))
+                {
                     *row = line;
                 }
                 let out = &mut target[y * stride + border..(y + 1) * stride - border];

@@ -25,7 +25,10 @@ impl Canvas {
         let width = self.shape.width;
         let columns = columns.start.min(width)..columns.end.min(width);
         for row in rows.start..rows.end.min(self.shape.height) {
-            if let Some(part) = self.holes.get_mut(row * width + columns.start..row * width + columns.end) {
+            if let Some(part) = self
+                .holes
+                .get_mut(row * width + columns.start..row * width + columns.end)
+            {
                 part.fill(1);
             }
         }

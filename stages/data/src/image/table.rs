@@ -51,7 +51,9 @@ impl Canvas {
 
     /// Adds `add` to every value, cut to 0..=255, and solarizes the result.
     pub fn solarize_add(&mut self, add: i32, threshold: i32) {
-        self.look_up(&table(|v| (i32::from(v) + add.clamp(-255, 255)).clamp(0, 255) as u8));
+        self.look_up(&table(|v| {
+            (i32::from(v) + add.clamp(-255, 255)).clamp(0, 255) as u8
+        }));
         self.solarize(threshold);
     }
 
@@ -154,7 +156,9 @@ impl Canvas {
 /// The table of one channel's equalization.
 fn equal(counts: &[u32; 256]) -> Table {
     let identity = table(|v| v);
-    let Some(last) = counts.iter().rposition(|n| *n > 0) else { return identity };
+    let Some(last) = counts.iter().rposition(|n| *n > 0) else {
+        return identity;
+    };
     let total: u32 = counts.iter().sum();
     // A channel of one value has total = counts[last], so step is 0 as well.
     let step = (total - counts[last]) / 255;
@@ -178,7 +182,14 @@ mod tests {
 
     fn canvas(data: &[u8]) -> Canvas {
         let mut canvas = Canvas::new();
-        canvas.load(Shape { height: 1, width: data.len(), channels: 1 }, data);
+        canvas.load(
+            Shape {
+                height: 1,
+                width: data.len(),
+                channels: 1,
+            },
+            data,
+        );
         canvas
     }
 
@@ -193,9 +204,13 @@ mod tests {
 
     #[test]
     fn solarize_takes_any_threshold() {
-        for (threshold, expected) in
-            [(-128, [255, 127, 0]), (0, [255, 127, 0]), (128, [0, 127, 0]), (255, [0, 128, 0]), (256, [0, 128, 255])]
-        {
+        for (threshold, expected) in [
+            (-128, [255, 127, 0]),
+            (0, [255, 127, 0]),
+            (128, [0, 127, 0]),
+            (255, [0, 128, 0]),
+            (256, [0, 128, 255]),
+        ] {
             let mut canvas = canvas(&[0, 128, 255]);
             canvas.solarize(threshold);
             assert_eq!(canvas.pixels(), expected, "threshold {threshold}");

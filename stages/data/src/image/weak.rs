@@ -37,7 +37,11 @@ impl Shift {
         assert_eq!(source.len(), shape.bytes(), "bytes of the source");
         assert_eq!(target.len(), shape.bytes(), "bytes of the target");
         if shape.channels == 3 {
-            self.copy(shape, source.as_chunks::<3>().0, target.as_chunks_mut::<3>().0);
+            self.copy(
+                shape,
+                source.as_chunks::<3>().0,
+                target.as_chunks_mut::<3>().0,
+            );
         } else {
             self.copy(shape, source, target);
         }
@@ -51,7 +55,11 @@ impl Shift {
         // Columns inside..end show source columns one after the other; those beside them are
         // reflected ones.
         let reach = self.right.unsigned_abs().min(width);
-        let (begin, end) = if self.right < 0 { (reach, width) } else { (0, width - reach) };
+        let (begin, end) = if self.right < 0 {
+            (reach, width)
+        } else {
+            (0, width - reach)
+        };
         let column = |x: usize| {
             let at = reflect(x as isize + self.right, width);
             if self.mirror { width - 1 - at } else { at }
@@ -91,7 +99,11 @@ mod tests {
                 for c in 0..shape.channels {
                     let row = reflect(y as isize + shift.down, shape.height);
                     let column = reflect(x as isize + shift.right, shape.width);
-                    let column = if shift.mirror { shape.width - 1 - column } else { column };
+                    let column = if shift.mirror {
+                        shape.width - 1 - column
+                    } else {
+                        column
+                    };
                     target.push(source[(row * shape.width + column) * shape.channels + c]);
                 }
             }
@@ -109,13 +121,21 @@ mod tests {
     #[test]
     fn every_shift_is_as_defined() {
         for (height, width, channels) in [(5, 7, 3), (6, 4, 1), (1, 1, 3), (2, 3, 1)] {
-            let shape = Shape { height, width, channels };
+            let shape = Shape {
+                height,
+                width,
+                channels,
+            };
             let source: Vec<u8> = (0..shape.bytes() as u8).collect();
             let mut target = vec![0; source.len()];
             for down in -4..=4 {
                 for right in -4..=4 {
                     for mirror in [false, true] {
-                        let shift = Shift { mirror, down, right };
+                        let shift = Shift {
+                            mirror,
+                            down,
+                            right,
+                        };
                         shift.apply(shape, &source, &mut target);
                         assert_eq!(target, slow(shift, shape, &source), "{shape:?} {shift:?}");
                     }

@@ -129,7 +129,7 @@ impl CtOp {
                 let shape = canvas.shape();
                 let row = stream.below(shape.height as u64) as usize;
                 let column = stream.below(shape.width as u64) as usize;
-                cutout(canvas, level, row, column);
+                Self::cutout(canvas, level, row, column);
             }
             Self::Posterize => canvas.posterize(1 + (level * 7.999) as i32),
             Self::Rescale => rescale(canvas, level, levels[1]),
@@ -141,22 +141,38 @@ impl CtOp {
             Self::TranslateY => canvas.translate_y(slope),
         }
     }
-}
 
-/// The cutout of a level around a pixel.
-pub(super) fn cutout(canvas: &mut Canvas, level: f64, row: usize, column: usize) {
-    let half = (1 + (level * canvas.shape().side() as f64 * 0.499) as usize) / 2;
-    canvas.fill(row.saturating_sub(half)..row + half, column.saturating_sub(half)..column + half, GREY);
+    /// The cutout of a level around a pixel.
+    pub fn cutout(canvas: &mut Canvas, level: f64, row: usize, column: usize) {
+        let side = 1 + (level * canvas.shape().side() as f64 * 0.499) as usize;
+        let half = side / 2;
+        canvas.fill(
+            row.saturating_sub(half)..row + half,
+            column.saturating_sub(half)..column + half,
+            GREY,
+        );
+    }
 }
 
 fn rescale(canvas: &mut Canvas, level: f64, filter: f64) {
-    const FILTERS: [Filter; 6] =
-        [Filter::Lanczos, Filter::Bicubic, Filter::Bilinear, Filter::Box, Filter::Hamming, Filter::Nearest];
+    const FILTERS: [Filter; 6] = [
+        Filter::Lanczos,
+        Filter::Bicubic,
+        Filter::Bilinear,
+        Filter::Box,
+        Filter::Hamming,
+        Filter::Nearest,
+    ];
     let shape = canvas.shape();
     let scale = level * 0.25;
     let near = |size: usize| (scale * size as f64).round_ties_even() as i64;
     let far = |size: usize| (size as f64 * (1.0 - scale)).round_ties_even() as i64;
-    canvas.crop(near(shape.width), near(shape.height), far(shape.width), far(shape.height));
+    canvas.crop(
+        near(shape.width),
+        near(shape.height),
+        far(shape.width),
+        far(shape.height),
+    );
     let filter = FILTERS[((filter * 5.99) as usize).min(5)];
     canvas.resize(shape.height, shape.width, filter);
 }
