@@ -1,8 +1,32 @@
-//! The trainer.
+//! The trainer: networks, methods and the loop over libtorch. Everything that needs no libtorch lies
+//! in `rematch-data`.
+//!
+//! Reading order:
+//! - [`mod@train`]: the loop;
+//! - [`method`], [`methods`]: what a method is, and each of them;
+//! - [`network`], [`networks`], [`batch_norm`]: what learns;
+//! - [`optimizer`], [`schedule`], [`ema`]: how it learns;
+//! - [`data`], [`feed`], [`learn`]: what it learns from;
+//! - [`evaluate`], [`log`], [`arguments`], [`watch`]: what is told of it;
+//! - [`checkpoint`]: how it goes on after a stop;
+//! - [`device`], [`shim`]: libtorch.
+
+pub mod arguments;
 pub mod batch_norm;
+pub mod checkpoint;
+pub mod data;
+pub mod device;
 pub mod ema;
+pub mod evaluate;
+pub mod feed;
+pub mod learn;
+pub mod log;
+pub mod method;
+pub mod methods;
 pub mod network;
 pub mod networks;
 pub mod optimizer;
 pub mod schedule;
 pub mod shim;
+pub mod train;
+pub mod watch;

@@ -1,1 +1,39 @@
-fn main() {}
+//! `rematch-train`: runs one `train` job, in a process of its own.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use rematch_data::child;
+use rematch_spec::job::exit;
+use rematch_train::{device, train};
+
+const USAGE: &str = "usage: rematch-train JOB_FILE
+       rematch-train --probe     what libtorch can use here, as JSON
+       rematch-train --version
+
+`rematch run` starts this program; a job file is what it hands over.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let code = match &arguments[..] {
+        [one] if one == "--version" => {
+            println!("rematch-train {}", env!("CARGO_PKG_VERSION"));
+            exit::DONE
+        }
+        [one] if one == "--probe" => {
+            println!("{}", device::probe());
+            exit::DONE
+        }
+        [one] if one == "--help" || one == "-h" => {
+            println!("{USAGE}");
+            exit::DONE
+        }
+        [job] if !job.to_string_lossy().starts_with('-') => child::run(Path::new(job), train::train),
+        _ => {
+            eprintln!("{USAGE}");
+            exit::USAGE
+        }
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

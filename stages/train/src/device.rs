@@ -1,0 +1,79 @@
+//! Where to compute.
+
+use rematch_data::child::{Child, StageError};
+use rematch_spec::train;
+use serde_json::{Value, json};
+use tch::{Cuda, Device};
+
+use crate::shim;
+
+/// The device for a job, and how many threads.
+///
+/// # Errors
+/// Where the job insists on a GPU and there is none.
+pub fn choose(wish: train::Device, child: &Child) -> Result<Device, StageError> {
+    let threads = child.job.cpus.clamp(1, 1024) as i32;
+    tch::set_num_threads(threads);
+    // Only one operation runs at a time; the others' threads would stay idle.
+    tch::set_num_interop_threads(1);
+    shim::tune_malloc();
+    let wanted = match wish {
+        train::Device::Cpu => false,
+        train::Device::Cuda => true,
+        train::Device::Auto => child.job.gpus > 0.0,
+    };
+    if !wanted {
+        return Ok(Device::Cpu);
+    }
+    match cuda() {
+        Ok(()) => {
+            // Shapes never change during a run: let cuDNN try its algorithms.
+            Cuda::cudnn_set_benchmark(true);
+            Ok(Device::Cuda(0))
+        }
+        Err(problem) if wish == train::Device::Cuda => {
+            Err(StageError::failed(format!("no GPU can be used: {}", problem.what)).help(problem.help))
+        }
+        Err(problem) => {
+            child.warning(format!("the job was given a GPU, but trains on the CPU: {} ({})", problem.what, problem.help));
+            Ok(Device::Cpu)
+        }
+    }
+}
+
+struct Problem {
+    what: String,
+    help: &'static str,
+}
+
+/// Whether libtorch can use a GPU; loads its CUDA library.
+fn cuda() -> Result<(), Problem> {
+    if let Err(error) = shim::load_cuda() {
+        let help = "set up libtorch with CUDA: REMATCH_CUDA=1 make setup";
+        return Err(Problem { what: error.to_string(), help });
+    }
+    if Cuda::is_available() && Cuda::device_count() > 0 {
+        return Ok(());
+    }
+    let what = "libtorch's CUDA library is there, but it finds no driver or no device".to_owned();
+    let help = "check `nvidia-smi`, CUDA_VISIBLE_DEVICES, and that the job asks for one: resources: {gpus: 1}";
+    Err(Problem { what, help })
+}
+
+/// What `rematch doctor` shows of libtorch.
+pub fn probe() -> Value {
+    let loaded = shim::load_cuda();
+    let devices = if loaded.is_ok() && Cuda::is_available() { Cuda::device_count() } else { 0 };
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "libtorch": shim::torch_version(),
+        "cuda_library": loaded.is_ok(),
+        "cuda_error": loaded.err().map(|e| e.0),
+        "gpus": devices,
+    })
+}
+
+/// A name for the provenance: `cpu`, `cuda`.
+pub fn name(device: Device) -> &'static str {
+    if device.is_cuda() { "cuda" } else { "cpu" }
+}

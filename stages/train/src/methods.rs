@@ -1,0 +1,69 @@
+//! The methods, one file per paper.
+
+pub mod fixmatch;
+pub mod supervised;
+
+use tch::{Kind, Reduction, Tensor};
+
+/// Cross-entropy of each row of logits against its class, N.
+pub fn cross_entropy(logits: &Tensor, classes: &Tensor) -> Tensor {
+    logits.cross_entropy_loss::<Tensor>(classes, None, Reduction::None, -100, 0.0)
+}
+
+/// Mean over everything.
+pub fn mean(values: &Tensor) -> Tensor {
+    values.mean(Kind::Float)
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::batch_norm::Bn;
+    use crate::method::{Batch, Loss, Method, Step};
+    use crate::network::{Body, Builder, Network};
+    use tch::Device;
+
+    struct Flat(i64);
+    impl Body for Flat {
+        fn forward(&self, x: &Tensor, _: Bn) -> Tensor {
+            x.flatten(1, -1)
+        }
+        fn features(&self) -> i64 {
+            self.0
+        }
+    }
+
+    /// A network without batch norm, whose logits are its input.
+    pub(crate) fn identity(classes: i64) -> Network {
+        let network = Network::with_body(0, Device::Cpu, false, classes, move |_: &mut Builder| Box::new(Flat(classes)));
+        tch::no_grad(|| {
+            let mut weight = network.variables()[0].tensor.shallow_clone();
+            weight.copy_(&Tensor::eye(classes, (Kind::Float, Device::Cpu)));
+        });
+        network
+    }
+
+    /// N "images" of K pixels: 3·sin(a·(i+1)) over all entries, which a reference in any language can
+    /// compute.
+    pub(crate) fn wave(n: i64, k: i64, a: f64) -> Tensor {
+        let i = Tensor::arange(n * k, (Kind::Double, Device::Cpu)) + 1.0;
+        ((i * a).sin() * 3.0).to_kind(Kind::Float).view([n, 1, 1, k])
+    }
+
+    pub(crate) fn batch() -> Batch {
+        let y = Tensor::from_slice(&[0_i64, 1, 2, 1]);
+        Batch { x: wave(4, 3, 0.7), y, u: vec![wave(8, 3, 1.3), wave(8, 3, 0.4)] }
+    }
+
+    pub(crate) fn loss(method: &mut dyn Method, network: &Network) -> Loss {
+        let teacher = network.teacher();
+        method.loss(&Step { student: network, teacher: &teacher, progress: 0.0 }, &batch())
+    }
+
+    pub(crate) fn gradient(network: &Network, loss: &Tensor) -> Tensor {
+        let mut weight = network.variables()[0].tensor.shallow_clone();
+        weight.zero_grad();
+        loss.backward();
+        weight.grad().copy()
+    }
+}

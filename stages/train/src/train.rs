@@ -1,0 +1,306 @@
+//! The loop: a batch, the method's loss, a step of the optimizer, the teacher after it; reports and
+//! checkpoints when they are due. The same for every method.
+//!
+//! Everything random is a function of the run's seed and the step, so a run that goes on from a
+//! checkpoint ends with the same bits as one that was never stopped (on the CPU; GPU kernels are not
+//! that exact). Nothing waits for the device inside a step, except that numbers are read when a
+//! report is due.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rematch_data::child::{Child, StageError};
+use rematch_data::fs;
+use rematch_spec::job::Report;
+use rematch_spec::kind::Stage;
+use rematch_spec::train::{Optimizer, Precision, Train};
+use serde_json::json;
+use tch::Kind;
+
+use crate::arguments::arguments;
+use crate::checkpoint::{Kept, Record, Tensors};
+use crate::data::Data;
+use crate::device;
+use crate::ema::Ema;
+use crate::evaluate::Evaluation;
+use crate::feed::{Feed, Pipeline, Request};
+use crate::learn::Learner;
+use crate::log::Log;
+use crate::method::{self, Loss, Method, Step};
+use crate::network::Network;
+use crate::optimizer::Sgd;
+use crate::schedule::learning_rate;
+use crate::shim;
+use crate::watch::Watch;
+
+/// The checkpoint that an interrupted job goes on from, in its work folder.
+const STATE: &str = "state.safetensors";
+/// Least time between two of them.
+const STATE_EVERY: Duration = Duration::from_secs(2);
+/// Writing them takes at most one part in this many of the time.
+const STATE_SHARE: u32 = 50;
+/// Images that are evaluated in one pass: what fits a CPU's cache, what fills a GPU.
+const EVALUATED: [usize; 2] = [128, 2000];
+
+impl From<shim::Error> for StageError {
+    fn from(error: shim::Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+/// The body of a `train` job.
+pub fn train(child: &Child) -> Result<Report, StageError> {
+    let spec: Train = child.params()?;
+    spec.check()?;
+    let device = device::choose(spec.device, child)?;
+    let method = method::build(&spec.algorithm);
+    let views = method.views();
+    let data = Data::load(&spec, views)?;
+    child.check()?;
+    let dataset = spec.dataset.as_deref().and_then(|name| name.split('.').next()).unwrap_or_default();
+    let pipeline = Pipeline::new(&spec.augment, dataset, views, data.image(), spec.seed, spec.batch)?;
+    let bf16 = spec.precision == Precision::Bf16;
+    let student = Network::new(&spec.network, data.shape(), spec.seed, device, bf16);
+    let teacher = student.teacher();
+    thread::scope(|scope| {
+        let feed = Feed::start(scope, &data, &pipeline);
+        let evaluation = Evaluation::new(&data, EVALUATED[usize::from(device.is_cuda())]);
+        let mut run = Run::new(child, &spec, method, &student, &teacher, evaluation, feed, &pipeline)?;
+        let args = child.output("run")?.join("args");
+        fs::create_dir_all(&args)?;
+        fs::write(&args.join("args.json"), arguments(&spec, data.classes))?;
+        run.train()?;
+        Ok(run.report())
+    })
+}
+
+/// A training run.
+struct Run<'a> {
+    child: &'a Child,
+    spec: &'a Train,
+    method: Box<dyn Method>,
+    student: &'a Network,
+    teacher: &'a Network,
+    optimizer: Sgd,
+    ema: Ema,
+    tensors: Tensors,
+    learner: Learner<'a>,
+    feed: Feed<'a>,
+    evaluation: Evaluation,
+    watch: Watch,
+    log: Log,
+    kept: Kept,
+    /// Everything else that a checkpoint holds.
+    record: Record,
+    clock: Clock,
+}
+
+/// What was done since this attempt began.
+struct Clock {
+    since: Instant,
+    images: u64,
+    /// When the last state was written, and how long that took.
+    saved: (Instant, Duration),
+}
+
+impl<'a> Run<'a> {
+    #[expect(clippy::too_many_arguments, reason = "the parts of a run, each made once")]
+    fn new(
+        child: &'a Child,
+        spec: &'a Train,
+        method: Box<dyn Method>,
+        student: &'a Network,
+        teacher: &'a Network,
+        evaluation: Evaluation,
+        feed: Feed<'a>,
+        pipeline: &'a Pipeline,
+    ) -> Result<Self, StageError> {
+        let Optimizer::Sgd(sgd) = &spec.optimizer;
+        let optimizer = Sgd::new(sgd, student);
+        let tensors = Tensors::new(student, teacher, &optimizer);
+        let folder = child.output("run")?;
+        fs::create_dir_all(folder)?;
+        let (record, log) = match resume(child, folder, &tensors) {
+            Some(resumed) => resumed,
+            None => (Record::new(&child.job.key, Learner::start(pipeline)), Log::create(folder)?),
+        };
+        let kept = Kept::new(folder, spec.keep)?;
+        kept.trim(record.step)?;
+        let ema = Ema::new(student, teacher, spec.ema);
+        let learner = Learner::new(pipeline, teacher, &record);
+        let watch = Watch::new(spec.algorithm.name());
+        let now = Instant::now();
+        let clock = Clock { since: now, images: 0, saved: (now, Duration::ZERO) };
+        let run = Self {
+            child, spec, method, student, teacher, optimizer, ema, tensors, learner, feed, evaluation, watch, log, kept, record,
+            clock,
+        };
+        for request in run.learner.under_way(run.record.step) {
+            run.order(request);
+        }
+        Ok(run)
+    }
+
+    /// From where the record is to the end.
+    fn train(&mut self) -> Result<(), StageError> {
+        let total = self.total();
+        let save = self.spec.save.steps(self.spec.batch);
+        loop {
+            let step = self.record.step;
+            if !self.record.reported {
+                match self.evaluate() {
+                    Err(StageError::Interrupted) => return self.stop(),
+                    done => done?,
+                }
+            }
+            if step > 0 && (step.is_multiple_of(save) || step == total) {
+                self.save(&self.kept.at(step))?;
+                self.kept.trim(step)?;
+            }
+            self.child.progress(step, total, "steps");
+            if step == total {
+                return Ok(());
+            }
+            if self.child.interrupted() {
+                return self.stop();
+            }
+            self.step()?;
+            let (saved, took) = self.clock.saved;
+            if saved.elapsed() > STATE_EVERY.max(took * STATE_SHARE) {
+                self.save_state()?;
+            }
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.spec.length.steps(self.spec.batch)
+    }
+
+    /// One step of training.
+    fn step(&mut self) -> Result<(), StageError> {
+        let (step, total) = (self.record.step, self.total());
+        let like = &self.student.variables()[0].tensor;
+        let (batch, probe) = self.feed.next(step)?.on(like)?;
+        let progress = step as f64 / total as f64;
+        let seen = Step { student: self.student, teacher: self.teacher, progress };
+        let loss = self.method.loss(&seen, &batch);
+        if step == 0 {
+            self.watch.alive(&loss)?;
+        }
+        self.watch.see(step, &loss)?;
+        loss.total().backward();
+        self.optimizer.step(self.learning_rate(step))?;
+        self.ema.update()?;
+        let request = self.learner.learn(step, probe.as_ref(), &batch.y)?;
+        self.order(request);
+        self.clock.images += (batch.x.size()[0] + batch.u.iter().map(|u| u.size()[0]).sum::<i64>()) as u64;
+        self.record.step += 1;
+        let due = step.is_multiple_of(self.spec.report.steps(self.spec.batch));
+        if due || (self.spec.final_report && step + 1 == total) {
+            self.record.scalars = self.scalars(&loss);
+            self.record.reported = false;
+        }
+        Ok(())
+    }
+
+    fn order(&self, request: Request) {
+        if request.step < self.total() {
+            self.feed.order(request);
+        }
+    }
+
+    fn learning_rate(&self, step: u64) -> f64 {
+        let Optimizer::Sgd(sgd) = &self.spec.optimizer;
+        learning_rate(self.spec.schedule, sgd.lr, step as f64 / self.total() as f64)
+    }
+
+    /// What the originals log of a single batch. Their learning rate is that of the next step.
+    fn scalars(&self, loss: &Loss) -> BTreeMap<String, f64> {
+        let number = |value: &tch::Tensor| value.to_kind(Kind::Double).double_value(&[]);
+        let terms = loss.terms.iter().map(|(name, _, value)| (format!("losses/{name}"), number(value)));
+        let notes = loss.notes.iter().map(|(name, value)| (format!("monitors/{name}"), number(value)));
+        let mut all: BTreeMap<_, _> = terms.chain(notes).collect();
+        all.insert("losses/wd".into(), number(&self.optimizer.l2()));
+        all.insert("monitors/lr".into(), self.learning_rate(self.record.step));
+        all
+    }
+
+    /// Measures the accuracies, writes them down with the losses of the last step, and keeps the
+    /// network if it is the best so far.
+    fn evaluate(&mut self) -> Result<(), StageError> {
+        self.watch.check()?;
+        let mut accuracies = self.evaluation.run(self.teacher, "accuracy", self.child)?;
+        accuracies.extend(self.evaluation.run(self.student, "accuracy/raw", self.child)?);
+        let step = self.record.step;
+        let values: Vec<_> = self.record.scalars.clone().into_iter().chain(accuracies.iter().cloned()).collect();
+        self.log.write(step, step * self.spec.batch as u64, &values)?;
+        let metrics: Vec<_> = values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        self.child.metrics(&metrics);
+        self.record.latest = accuracies.into_iter().collect();
+        self.record.reported = true;
+        let valid = self.record.latest.get("accuracy/valid").copied();
+        if self.evaluation.valid() > 1 && valid > self.record.best {
+            self.record.best = valid;
+            self.save(&self.kept.best())?;
+        }
+        Ok(())
+    }
+
+    /// Saves what the next attempt goes on from, and ends this one.
+    fn stop(&mut self) -> Result<(), StageError> {
+        self.save_state()?;
+        Err(StageError::Interrupted)
+    }
+
+    fn save_state(&mut self) -> Result<(), StageError> {
+        let start = Instant::now();
+        self.save(&self.child.work().join(STATE))?;
+        self.clock.saved = (Instant::now(), start.elapsed());
+        Ok(())
+    }
+
+    fn save(&mut self, path: &Path) -> Result<(), StageError> {
+        self.watch.check()?;
+        self.learner.save(&mut self.record)?;
+        self.record.log = self.log.sync()?;
+        self.tensors.save(path, &self.record)
+    }
+
+    fn report(&self) -> Report {
+        let rate = self.clock.images as f64 / self.clock.since.elapsed().as_secs_f64().max(1e-9);
+        let facts = BTreeMap::from([
+            ("device", json!(device::name(self.student.device()))),
+            ("libtorch", json!(shim::torch_version())),
+            ("parameters", json!(self.student.parameters())),
+            ("steps", json!(self.record.step)),
+            ("images_per_second", json!(rate)),
+        ]);
+        let facts = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Report { metrics: self.record.latest.clone(), facts, error: None }
+    }
+}
+
+/// Goes on from the work folder, if a run was interrupted there.
+fn resume(child: &Child, folder: &Path, tensors: &Tensors) -> Option<(Record, Log)> {
+    let path = child.work().join(STATE);
+    if !path.exists() {
+        return None;
+    }
+    let resumed = tensors.read(&path, &child.job.key).map_err(|e| e.to_string()).and_then(|(record, values)| {
+        let log = Log::resume(folder, &record.log).map_err(|e| e.to_string())?;
+        Ok((record, log, values))
+    });
+    match resumed {
+        Ok((record, log, values)) => {
+            tensors.put(&values);
+            child.note(format!("goes on at step {}", record.step));
+            Some((record, log))
+        }
+        Err(problem) => {
+            child.warning(format!("cannot go on where an earlier attempt stopped, starts from the beginning: {problem}"));
+            None
+        }
+    }
+}
