@@ -5,6 +5,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::kind::Invalid;
+
 /// How a network learns from labeled and unlabeled images. In YAML the name alone, `fixmatch`, or the
 /// name with hyper-parameters, `{fixmatch: {confidence: 0.9}}`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,7 +39,32 @@ pub struct Fixmatch {
 
 impl Default for Fixmatch {
     fn default() -> Self {
-        Self { confidence: 0.95, wu: 1.0, uratio: 7 }
+        Self {
+            confidence: 0.95,
+            wu: 1.0,
+            uratio: 7,
+        }
+    }
+}
+
+impl Fixmatch {
+    fn check(&self) -> Result<(), Invalid> {
+        let at = |name: &str, message: &str| {
+            Err(Invalid::at(format!("algorithm.fixmatch.{name}"), message))
+        };
+        if !(0.0..=1.0).contains(&self.confidence) {
+            return at("confidence", "expected a probability from 0 to 1");
+        }
+        if !(self.wu.is_finite() && self.wu >= 0.0) {
+            return at("wu", "expected a weight of 0 or more");
+        }
+        if self.uratio == 0 {
+            return at(
+                "uratio",
+                "expected at least 1 unlabeled image per labeled one",
+            );
+        }
+        Ok(())
     }
 }
 
@@ -52,15 +79,34 @@ type Read = fn(Value) -> Result<Method, serde_json::Error>;
 
 /// Every method: its name, how it is read, its schema.
 const METHODS: &[(&str, Read, fn(&mut SchemaGenerator) -> Schema)] = &[
-    ("supervised", |v| read(v, Method::Supervised), |g| g.subschema_for::<Supervised>()),
-    ("fixmatch", |v| read(v, Method::Fixmatch), |g| g.subschema_for::<Fixmatch>()),
+    (
+        "supervised",
+        |v| read(v, Method::Supervised),
+        |g| g.subschema_for::<Supervised>(),
+    ),
+    (
+        "fixmatch",
+        |v| read(v, Method::Fixmatch),
+        |g| g.subschema_for::<Fixmatch>(),
+    ),
 ];
 
-fn read<T: DeserializeOwned>(value: Value, wrap: fn(T) -> Method) -> Result<Method, serde_json::Error> {
+fn read<T: DeserializeOwned>(
+    value: Value,
+    wrap: fn(T) -> Method,
+) -> Result<Method, serde_json::Error> {
     serde_json::from_value(value).map(wrap)
 }
 
 impl Method {
+    /// Refuses hyper-parameters that make no sense.
+    pub fn check(&self) -> Result<(), Invalid> {
+        match self {
+            Self::Supervised(Supervised {}) => Ok(()),
+            Self::Fixmatch(fixmatch) => fixmatch.check(),
+        }
+    }
+
     /// Its name in YAML.
     pub fn name(&self) -> &'static str {
         match self {
@@ -73,12 +119,25 @@ impl Method {
 impl<'de> Deserialize<'de> for Method {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        let names = || METHODS.iter().map(|m| format!("`{}`", m.0)).collect::<Vec<_>>().join(", ");
+        let names = || {
+            METHODS
+                .iter()
+                .map(|m| format!("`{}`", m.0))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let (name, params) = match Value::deserialize(deserializer)? {
             Value::String(name) => (name, Value::Object(serde_json::Map::new())),
             Value::Object(map) if map.len() == 1 => {
                 let (name, params) = map.into_iter().next().unwrap_or_default();
-                (name, if params.is_null() { Value::Object(serde_json::Map::new()) } else { params })
+                (
+                    name,
+                    if params.is_null() {
+                        Value::Object(serde_json::Map::new())
+                    } else {
+                        params
+                    },
+                )
             }
             _ => {
                 return Err(D::Error::custom(format!(
@@ -88,8 +147,13 @@ impl<'de> Deserialize<'de> for Method {
             }
         };
         match METHODS.iter().find(|method| method.0 == name) {
-            Some(method) => (method.1)(params).map_err(|e| D::Error::custom(format!("{name}: {e}"))),
-            None => Err(D::Error::custom(format!("unknown variant `{name}`, expected one of {}", names()))),
+            Some(method) => {
+                (method.1)(params).map_err(|e| D::Error::custom(format!("{name}: {e}")))
+            }
+            None => Err(D::Error::custom(format!(
+                "unknown variant `{name}`, expected one of {}",
+                names()
+            ))),
         }
     }
 }

@@ -36,7 +36,11 @@ pub struct Train {
     /// Seed of everything random.
     #[serde(default)]
     pub seed: u64,
-    /// Augmentation, in the originals' grammar: labeled, weak, strong (spec/fixmatch.md 4.3).
+    /// Augmentation of labeled images and of each view of unlabeled ones, in the originals' grammar
+    /// (spec/fixmatch.md 4.3): `d` mirrors and shifts, `rac` adds RandAugment and a cutout, `s` only
+    /// shifts (for digits). Where the last part names nothing strong, FixMatch's strong view gets
+    /// CTAugment and a cutout, as its published script does; `d.d.rac` is the published variant with
+    /// RandAugment (there a script of its own, ab_fixmatch_ra).
     #[serde(default = "augment")]
     pub augment: String,
     /// The network.
@@ -57,14 +61,21 @@ pub struct Train {
     /// How long to train.
     #[serde(default)]
     pub length: Length,
-    /// How often to evaluate.
+    /// How often to evaluate: behind the first step, and then at this interval, as the originals.
     #[serde(default = "interval")]
     pub report: Length,
-    /// How often to keep a checkpoint.
+    /// Also evaluates at the end. The originals do not, so their last accuracy is up to one interval
+    /// older than the trained network; the published numbers are medians of the last 20 such values.
+    #[serde(default)]
+    pub final_report: bool,
+    /// How often to keep a checkpoint; there is always one of the end.
     #[serde(default = "interval")]
+    #[schemars(extend("x-key" = false))]
     pub save: Length,
-    /// How many checkpoints to keep.
+    /// How many checkpoints to keep, beside the one with the best validation accuracy (which exists
+    /// where there is more than one validation image). The originals keep 50 and read none.
     #[serde(default = "keep")]
+    #[schemars(extend("x-key" = false))]
     pub keep: usize,
     /// Where to train: `auto` takes a GPU where the job was given one.
     #[serde(default)]
@@ -110,6 +121,33 @@ pub enum Network {
     Resnet(Resnet),
 }
 
+impl Network {
+    fn check(&self) -> Result<(), Invalid> {
+        let Self::Resnet(size) = self;
+        let within = |name: &str, value: i64, range: std::ops::RangeInclusive<i64>| {
+            if range.contains(&value) {
+                return Ok(());
+            }
+            let message = format!(
+                "expected {} to {}, found {value}",
+                range.start(),
+                range.end()
+            );
+            Err(Invalid::at(format!("network.resnet.{name}"), message))
+        };
+        within("filters", size.filters, 1..=4096)?;
+        within("repeat", size.repeat, 1..=1000)?;
+        within("scales", size.scales, 0..=10)?;
+        if (0.0..=1.0).contains(&size.bn_momentum) {
+            return Ok(());
+        }
+        Err(Invalid::at(
+            "network.resnet.bn_momentum",
+            "expected a share from 0 to 1",
+        ))
+    }
+}
+
 impl Default for Network {
     fn default() -> Self {
         Self::Resnet(Resnet::default())
@@ -132,7 +170,12 @@ pub struct Resnet {
 
 impl Default for Resnet {
     fn default() -> Self {
-        Self { filters: 32, repeat: 4, scales: 0, bn_momentum: 0.999 }
+        Self {
+            filters: 32,
+            repeat: 4,
+            scales: 0,
+            bn_momentum: 0.999,
+        }
     }
 }
 
@@ -143,6 +186,24 @@ pub enum Optimizer {
     /// Stochastic gradient descent with momentum; weight decay as L2 in the loss, on kernels only
     /// (spec/fixmatch.md 6, optimizer A).
     Sgd(Sgd),
+}
+
+impl Optimizer {
+    fn check(&self) -> Result<(), Invalid> {
+        let Self::Sgd(sgd) = self;
+        let at =
+            |name: &str, message: &str| Err(Invalid::at(format!("optimizer.sgd.{name}"), message));
+        if !(sgd.lr.is_finite() && sgd.lr > 0.0) {
+            return at("lr", "expected a learning rate above 0");
+        }
+        if !(0.0..1.0).contains(&sgd.momentum) {
+            return at("momentum", "expected 0 up to, not including, 1");
+        }
+        if !(sgd.weight_decay.is_finite() && sgd.weight_decay >= 0.0) {
+            return at("weight_decay", "expected 0 or more");
+        }
+        Ok(())
+    }
 }
 
 impl Default for Optimizer {
@@ -167,7 +228,12 @@ pub struct Sgd {
 
 impl Default for Sgd {
     fn default() -> Self {
-        Self { lr: 0.03, momentum: 0.9, nesterov: true, weight_decay: 0.0005 }
+        Self {
+            lr: 0.03,
+            momentum: 0.9,
+            nesterov: true,
+            weight_decay: 0.0005,
+        }
     }
 }
 
@@ -222,7 +288,7 @@ fn interval() -> Length {
     Length::Kimg(64)
 }
 fn keep() -> usize {
-    50
+    1
 }
 
 impl Stage for Train {
@@ -240,11 +306,17 @@ impl Stage for Train {
         let Some(name) = params.get("dataset").and_then(Value::as_str) else {
             return Ok(Vec::new());
         };
-        if let Some(both) = ["labeled", "unlabeled", "test", "valid"].iter().find(|p| params.get(**p).is_some()) {
-            let message = format!("`dataset: {name}` already says what `{both}` is; leave one of them out");
+        if let Some(both) = ["labeled", "unlabeled", "test", "valid"]
+            .iter()
+            .find(|p| params.get(**p).is_some())
+        {
+            let message =
+                format!("`dataset: {name}` already says what `{both}` is; leave one of them out");
             return Err(Invalid::at(*both, message));
         }
-        let named: Named = name.parse().map_err(|e: Invalid| Invalid::at("dataset", e.message))?;
+        let named: Named = name
+            .parse()
+            .map_err(|e: Invalid| Invalid::at("dataset", e.message))?;
         let output = |output: &str| Value::from(format!("${{{name}.{output}}}"));
         Ok(vec![
             ("labeled", output("labeled")),
@@ -256,7 +328,12 @@ impl Stage for Train {
 
     fn check(&self) -> Result<(), Invalid> {
         let missing = |name: &str| {
-            Invalid::at("", format!("missing `{name}`; give `labeled`, `unlabeled` and `test`, or `dataset: cifar10.1@40-1`"))
+            Invalid::at(
+                "",
+                format!(
+                    "missing `{name}`; give `labeled`, `unlabeled` and `test`, or `dataset: cifar10.1@40-1`"
+                ),
+            )
         };
         if self.labeled.is_none() {
             return Err(missing("labeled"));
@@ -275,12 +352,23 @@ impl Stage for Train {
         }
         for (name, length) in [("report", self.report), ("save", self.save)] {
             if length.steps(self.batch) == 0 {
-                return Err(Invalid::at(name, "expected an interval of at least one step"));
+                return Err(Invalid::at(
+                    name,
+                    "expected an interval of at least one step",
+                ));
             }
         }
         if !(0.0..1.0).contains(&self.ema) {
-            return Err(Invalid::at("ema", "expected a decay from 0 up to, not including, 1"));
+            return Err(Invalid::at(
+                "ema",
+                "expected a decay from 0 up to, not including, 1",
+            ));
         }
-        Ok(())
+        if self.keep == 0 {
+            return Err(Invalid::at("keep", "expected at least 1 checkpoint"));
+        }
+        self.network.check()?;
+        self.optimizer.check()?;
+        self.algorithm.check()
     }
 }
