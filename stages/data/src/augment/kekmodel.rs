@@ -1,5 +1,5 @@
 //! RandAugment as kekmodel/FixMatch-pytorch does it, for comparison with the PyTorch
-//! re-implementations that descend from it (anchors: training.md C, four_methods.md).
+//! re-implementations that descend from it (spec/four_methods.md).
 //!
 //! It differs from the original in its ranges (enhancers never exceed 1, posterizing keeps 4 to 7
 //! bits, moves are a share of the width), in its cutout (17 pixels wide, grey 127, its corner
