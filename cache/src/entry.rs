@@ -1,4 +1,4 @@
-//! Entries: what a finished job left in the store. On disk a [sealed](crate::sealed) JSON file; one
+//! Entries: what a finished job left in the store. On disk a JSON file (see [`crate::sealed`]); one
 //! that is damaged, foreign or newer counts as absent, and the reason is told.
 
 use std::collections::BTreeMap;

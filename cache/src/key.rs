@@ -1,5 +1,5 @@
 //! Keys: what identifies a job's result. The id and the explanation of a change come from the same
-//! walk over the same [`fields`](Key::fields), so whatever changes the id can be named.
+//! walk over the same `Key::fields`, so whatever changes the id can be named.
 
 use std::collections::BTreeMap;
 use std::fmt;
