@@ -1,1 +1,26 @@
-fn main() {}
+//! Parses the command line, calls the command, shows the error, sets the exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use rematch::cli::Cli;
+use rematch::commands;
+use rematch::error::Class;
+use rematch::style::Style;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match commands::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            let style = Style::of(&std::io::stderr());
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            eprintln!("{} {text}", style.red("error:"));
+            match error.class() {
+                Class::Usage => ExitCode::from(2),
+                Class::System => ExitCode::from(3),
+            }
+        }
+    }
+}

@@ -28,12 +28,18 @@ impl Stage for CreateSplit {
     const VERSION: u32 = 1;
 
     fn outputs(&self) -> Vec<Output> {
-        vec![Output::new("labeled", "label.tfrecord"), Output::new("indexes", "label.json")]
+        vec![
+            Output::new("labeled", "label.tfrecord"),
+            Output::new("indexes", "label.json"),
+        ]
     }
 
     fn check(&self) -> Result<(), Invalid> {
         if self.size == 0 {
-            return Err(Invalid::at("size", "a split needs at least 1 labeled record, found 0"));
+            return Err(Invalid::at(
+                "size",
+                "a split needs at least 1 labeled record, found 0",
+            ));
         }
         Ok(())
     }

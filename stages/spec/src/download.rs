@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::input::Input;
-use crate::kind::{Invalid, Output, Stage};
+use crate::kind::{Invalid, Output, Stage, Variable};
 
 /// Fetches a dataset's official archive and writes it as TFRecord files with PNG images
 /// (spec/fixmatch.md 2.1 and 2.2), or generates the built-in `shapes` dataset.
@@ -98,20 +98,29 @@ impl Stage for Download {
     const ENVIRONMENT: &'static [&'static str] = &[MIRROR];
 
     fn outputs(&self) -> Vec<Output> {
-        vec![Output::new("train", "train.tfrecord"), Output::new("test", "test.tfrecord")]
+        vec![
+            Output::new("train", "train.tfrecord"),
+            Output::new("test", "test.tfrecord"),
+        ]
     }
 
     /// A folder mirror becomes `file`: then the archive's content is part of the key. An address
     /// stays `mirror` and is itself part of the key.
-    fn read_environment(&mut self, variable: &dyn Fn(&str) -> Option<String>) {
+    fn read_environment(&mut self, variable: Variable) {
         if self.dataset == Dataset::Shapes || self.file.is_some() {
             return;
         }
-        let mirror = self.mirror.take().or_else(|| variable(MIRROR).filter(|m| !m.is_empty()));
+        let mirror = self
+            .mirror
+            .take()
+            .or_else(|| variable(MIRROR).filter(|m| !m.is_empty()));
         match mirror {
             Some(mirror) if !is_address(&mirror) => {
                 let folder = mirror.trim_end_matches('/');
-                self.file = Some(Input::Path(format!("{folder}/{}", self.layout.cifar10_archive())));
+                self.file = Some(Input::Path(format!(
+                    "{folder}/{}",
+                    self.layout.cifar10_archive()
+                )));
             }
             mirror => self.mirror = mirror,
         }
@@ -131,10 +140,19 @@ impl Stage for Download {
         }
         if self.dataset == Dataset::Shapes {
             if self.file.is_some() || self.mirror.is_some() || self.checksum.is_some() {
-                return Err(Invalid::at("dataset", "`shapes` is generated; it takes no `file`, `mirror` or `checksum`"));
+                return Err(Invalid::at(
+                    "dataset",
+                    "`shapes` is generated; it takes no `file`, `mirror` or `checksum`",
+                ));
             }
-            if self.train_images < 10 || self.test_images < 10 || self.train_images.max(self.test_images) > 10_000_000 {
-                return Err(Invalid::at("train_images", "expected 10 to 10,000,000 images"));
+            if self.train_images < 10
+                || self.test_images < 10
+                || self.train_images.max(self.test_images) > 10_000_000
+            {
+                return Err(Invalid::at(
+                    "train_images",
+                    "expected 10 to 10,000,000 images",
+                ));
             }
         }
         Ok(())

@@ -53,21 +53,25 @@ impl<'de> Deserialize<'de> for Input {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         match Value::deserialize(deserializer)? {
-            Value::String(path) if path.is_empty() => {
-                Err(Error::custom("expected a reference or a path, found an empty text"))
-            }
+            Value::String(path) if path.is_empty() => Err(Error::custom(
+                "expected a reference or a path, found an empty text",
+            )),
             Value::String(path) => Ok(Self::Path(path)),
             Value::Object(map) if map.len() == 1 => match map.get(INPUT) {
                 Some(Value::String(path)) => Ok(Self::Path(path.clone())),
                 Some(Value::Number(n)) if n.is_u64() => {
                     Ok(Self::Reference(n.as_u64().unwrap_or_default() as usize))
                 }
-                _ => Err(Error::custom("expected a reference such as ${split.labeled}, or a path")),
+                _ => Err(Error::custom(
+                    "expected a reference such as ${split.labeled}, or a path",
+                )),
             },
             Value::Array(_) => Err(Error::custom(
                 "expected one reference or path, found a list (a `[*]` reference collects many)",
             )),
-            _ => Err(Error::custom("expected a reference such as ${split.labeled}, or a path")),
+            _ => Err(Error::custom(
+                "expected a reference such as ${split.labeled}, or a path",
+            )),
         }
     }
 }
@@ -94,13 +98,17 @@ impl<'de> Deserialize<'de> for Inputs {
         use serde::de::Error;
         let list = match Value::deserialize(deserializer)? {
             Value::Array(list) if list.is_empty() => {
-                return Err(Error::custom("expected at least one reference or path, found an empty list"));
+                return Err(Error::custom(
+                    "expected at least one reference or path, found an empty list",
+                ));
             }
             Value::Array(list) => list,
             one => vec![one],
         };
-        let inputs: Result<Vec<Input>, _> =
-            list.into_iter().map(|v| serde_json::from_value(v).map_err(Error::custom)).collect();
+        let inputs: Result<Vec<Input>, _> = list
+            .into_iter()
+            .map(|v| serde_json::from_value(v).map_err(Error::custom))
+            .collect();
         Ok(Self(inputs?))
     }
 }
@@ -136,7 +144,10 @@ impl<'de> Deserialize<'de> for Collected {
             None => BTreeMap::new(),
         };
         let file = value.get("file").cloned().unwrap_or(value);
-        Ok(Self { point, file: serde_json::from_value(file).map_err(Error::custom)? })
+        Ok(Self {
+            point,
+            file: serde_json::from_value(file).map_err(Error::custom)?,
+        })
     }
 }
 
@@ -152,8 +163,10 @@ impl<'de> Deserialize<'de> for Collection {
             Value::Array(list) => list,
             one => vec![one],
         };
-        let members: Result<Vec<Collected>, _> =
-            list.into_iter().map(|v| serde_json::from_value(v).map_err(Error::custom)).collect();
+        let members: Result<Vec<Collected>, _> = list
+            .into_iter()
+            .map(|v| serde_json::from_value(v).map_err(Error::custom))
+            .collect();
         Ok(Self(members?))
     }
 }
@@ -213,9 +226,9 @@ impl<'de> Deserialize<'de> for Template {
             Value::String(text) => Ok(Part::Text(text)),
             Value::Number(n) => Ok(Part::Text(n.to_string())),
             Value::Bool(b) => Ok(Part::Text(b.to_string())),
-            Value::Object(_) => {
-                serde_json::from_value(value).map(Part::Input).map_err(Error::custom)
-            }
+            Value::Object(_) => serde_json::from_value(value)
+                .map(Part::Input)
+                .map_err(Error::custom),
             _ => Err(Error::custom("expected a text")),
         };
         let value = Value::deserialize(deserializer)?;

@@ -1,6 +1,8 @@
 //! Stage kinds: the trait that each implements, the table of all of them, and the declaration that
 //! the runner gets when a stage's parameters are typed.
 
+use std::sync::OnceLock;
+
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -33,7 +35,12 @@ pub struct Output {
 impl Output {
     /// An output that is neither shown nor live.
     pub fn new(name: impl Into<String>, path: impl Into<String>) -> Self {
-        Self { name: name.into(), path: path.into(), show: false, live: false }
+        Self {
+            name: name.into(),
+            path: path.into(),
+            show: false,
+            live: false,
+        }
     }
     /// The same, printed at the end of a run.
     #[must_use]
@@ -70,7 +77,7 @@ pub trait Stage: Serialize + DeserializeOwned + JsonSchema {
     fn outputs(&self) -> Vec<Output>;
 
     /// Fills parameters from the environment; called before [`check`](Stage::check).
-    fn read_environment(&mut self, _variable: &dyn Fn(&str) -> Option<String>) {}
+    fn read_environment(&mut self, _variable: Variable) {}
 
     /// Refuses parameters that are well typed but make no sense together.
     fn check(&self) -> Result<(), Invalid> {
@@ -82,7 +89,7 @@ pub trait Stage: Serialize + DeserializeOwned + JsonSchema {
     ///
     /// Returns the parameters and, for each, the name it stands for, for example
     /// `("labeled", "${cifar10.3@40-1.labeled}")`.
-    fn implied(_params: &Value) -> Result<Vec<(&'static str, Value)>, Invalid> {
+    fn implied(_params: &Value) -> Result<Implied, Invalid> {
         Ok(Vec::new())
     }
 }
@@ -102,7 +109,11 @@ pub struct Invalid {
 impl Invalid {
     /// At a parameter's path.
     pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into(), unknown: None }
+        Self {
+            path: path.into(),
+            message: message.into(),
+            unknown: None,
+        }
     }
 }
 
@@ -120,6 +131,14 @@ pub struct Declaration {
     pub outputs: Vec<Output>,
 }
 
+/// Parameters that stand for others, with what they stand for.
+pub type Implied = Vec<(&'static str, Value)>;
+
+/// Looks up an environment variable.
+pub type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+type Declare = fn(&'static StageKind, Value, Variable) -> Result<Declaration, Invalid>;
+
 /// One row of the table of stage kinds.
 pub struct StageKind {
     /// [`Stage::NAME`].
@@ -132,12 +151,12 @@ pub struct StageKind {
     pub resumes: bool,
     /// [`Stage::ENVIRONMENT`].
     pub environment: &'static [&'static str],
-    /// JSON Schema of the parameters.
-    pub schema: fn() -> Value,
+    make_schema: fn() -> Value,
+    schema: OnceLock<Value>,
     /// Types parameters.
-    declare: fn(&'static StageKind, Value, &dyn Fn(&str) -> Option<String>) -> Result<Declaration, Invalid>,
+    declare: Declare,
     /// [`Stage::implied`].
-    pub implied: fn(&Value) -> Result<Vec<(&'static str, Value)>, Invalid>,
+    pub implied: fn(&Value) -> Result<Implied, Invalid>,
 }
 
 impl std::fmt::Debug for StageKind {
@@ -154,24 +173,30 @@ impl StageKind {
             program: S::PROGRAM,
             resumes: S::RESUMES,
             environment: S::ENVIRONMENT,
-            schema: || schemars::schema_for!(S).to_value(),
+            make_schema: || schemars::schema_for!(S).to_value(),
+            schema: OnceLock::new(),
             declare: declare::<S>,
             implied: S::implied,
         }
+    }
+
+    /// JSON Schema of the parameters.
+    pub fn schema(&self) -> &Value {
+        self.schema.get_or_init(self.make_schema)
     }
 
     /// Types `params` (references already numbered) and says what the stage will do.
     pub fn declare(
         &'static self,
         params: Value,
-        variable: &dyn Fn(&str) -> Option<String>,
+        variable: Variable,
     ) -> Result<Declaration, Invalid> {
         (self.declare)(self, params, variable)
     }
 }
 
 /// Every stage kind, in the order in which a pipeline usually uses them.
-pub static KINDS: &[StageKind] = &[
+pub static KINDS: [StageKind; 7] = [
     StageKind::of::<crate::download::Download>(),
     StageKind::of::<crate::create_unlabeled::CreateUnlabeled>(),
     StageKind::of::<crate::create_split::CreateSplit>(),
@@ -189,17 +214,42 @@ pub fn find(name: &str) -> Option<&'static StageKind> {
 fn declare<S: Stage>(
     kind: &'static StageKind,
     params: Value,
-    variable: &dyn Fn(&str) -> Option<String>,
+    variable: Variable,
 ) -> Result<Declaration, Invalid> {
     let mut typed: S = typed(params)?;
     typed.read_environment(variable);
     typed.check()?;
     let outputs = typed.outputs();
+    for output in &outputs {
+        check_output(output)?;
+    }
     let params = serde_json::to_value(&typed).map_err(|e| Invalid::at("", e.to_string()))?;
     let mut key_params = params.clone();
-    let root = (kind.schema)();
-    keep_what_matters(&mut key_params, &root, &root);
-    Ok(Declaration { kind, params, key_params, outputs })
+    keep_what_matters(&mut key_params, kind.schema(), kind.schema());
+    Ok(Declaration {
+        kind,
+        params,
+        key_params,
+        outputs,
+    })
+}
+
+/// Refuses an output that could lie outside its folder, or hide another one.
+fn check_output(output: &Output) -> Result<(), Invalid> {
+    let Output { name, path, .. } = output;
+    let at = format!("outputs.{name}");
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.is_empty() || !name.chars().all(plain) {
+        let message = format!("`{name}` cannot name an output; use letters, digits, `-` and `_`");
+        return Err(Invalid::at(at, message));
+    }
+    let mut steps = std::path::Path::new(path).components();
+    let inside = steps.all(|step| matches!(step, std::path::Component::Normal(_)));
+    if path.is_empty() || !inside || path.ends_with('/') || path.contains('\0') {
+        let message = format!("`{path}` is no place for an output; expected a relative path such as result.json");
+        return Err(Invalid::at(at, message));
+    }
+    Ok(())
 }
 
 /// Types JSON, with the path of what is wrong.
@@ -211,11 +261,17 @@ pub fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Invalid> {
         };
         let message = error.inner().to_string();
         // serde names an unknown member only in its message.
-        let unknown = ["unknown field `", "unknown variant `"].iter().find_map(|start| {
-            let rest = message.strip_prefix(start)?;
-            Some(rest.split('`').next()?.to_owned())
-        });
-        Invalid { path, message, unknown }
+        let unknown = ["unknown field `", "unknown variant `"]
+            .iter()
+            .find_map(|start| {
+                let rest = message.strip_prefix(start)?;
+                Some(rest.split('`').next()?.to_owned())
+            });
+        Invalid {
+            path,
+            message,
+            unknown,
+        }
     })
 }
 
@@ -229,7 +285,11 @@ fn keep_what_matters(value: &mut Value, schema: &Value, root: &Value) {
                 let Some(property) = schemas.iter().find_map(|s| s["properties"].get(name)) else {
                     return true;
                 };
-                let marked = |mark: &str| property.get(mark).or_else(|| resolve(property, root).get(mark));
+                let marked = |mark: &str| {
+                    property
+                        .get(mark)
+                        .or_else(|| resolve(property, root).get(mark))
+                };
                 if marked("x-key") == Some(&Value::Bool(false)) {
                     return false;
                 }
@@ -245,7 +305,9 @@ fn keep_what_matters(value: &mut Value, schema: &Value, root: &Value) {
             });
         }
         Value::Array(items) => {
-            let schema = alternatives(schema, root).into_iter().find(|s| s.get("items").is_some());
+            let schema = alternatives(schema, root)
+                .into_iter()
+                .find(|s| s.get("items").is_some());
             if let Some(schema) = schema {
                 for item in items {
                     keep_what_matters(item, &schema["items"], root);
@@ -259,7 +321,9 @@ fn keep_what_matters(value: &mut Value, schema: &Value, root: &Value) {
 /// Follows a `$ref`.
 fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
     match schema.get("$ref").and_then(Value::as_str) {
-        Some(target) => root.pointer(target.trim_start_matches('#')).unwrap_or(schema),
+        Some(target) => root
+            .pointer(target.trim_start_matches('#'))
+            .unwrap_or(schema),
         None => schema,
     }
 }
@@ -269,7 +333,12 @@ fn alternatives<'a>(schema: &'a Value, root: &'a Value) -> Vec<&'a Value> {
     let schema = resolve(schema, root);
     let mut all = vec![schema];
     for member in ["anyOf", "oneOf", "allOf"] {
-        for inner in schema.get(member).and_then(Value::as_array).into_iter().flatten() {
+        for inner in schema
+            .get(member)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             all.extend(alternatives(inner, root));
         }
     }

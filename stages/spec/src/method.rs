@@ -77,8 +77,11 @@ impl Default for Method {
 /// Reads the hyper-parameters of one method.
 type Read = fn(Value) -> Result<Method, serde_json::Error>;
 
+/// Makes the schema of one method's hyper-parameters.
+type Describe = fn(&mut SchemaGenerator) -> Schema;
+
 /// Every method: its name, how it is read, its schema.
-const METHODS: &[(&str, Read, fn(&mut SchemaGenerator) -> Schema)] = &[
+const METHODS: &[(&str, Read, Describe)] = &[
     (
         "supervised",
         |v| read(v, Method::Supervised),

@@ -24,8 +24,11 @@ pub struct Named {
 }
 
 /// What exists in the originals' tables: dataset, sizes, validation sizes.
-const KNOWN: &[(&str, &[u64], &[u64])] =
-    &[("cifar10", &[10, 20, 30, 40, 50, 100, 250, 1000, 4000], &[1, 5000])];
+const KNOWN: &[(&str, &[u64], &[u64])] = &[(
+    "cifar10",
+    &[10, 20, 30, 40, 50, 100, 250, 1000, 4000],
+    &[1, 5000],
+)];
 
 /// Highest split seed in the originals' tables.
 const SEEDS: u32 = 5;
@@ -45,24 +48,45 @@ impl FromStr for Named {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let form = || Invalid::at("", format!("`{text}` is no split name; expected dataset.seed@size-valid, such as cifar10.3@40-1"));
+        let form = || {
+            Invalid::at(
+                "",
+                format!(
+                    "`{text}` is no split name; expected dataset.seed@size-valid, such as cifar10.3@40-1"
+                ),
+            )
+        };
         let (dataset, rest) = text.split_once('.').ok_or_else(form)?;
         let (seed, rest) = rest.split_once('@').ok_or_else(form)?;
         let (size, valid) = rest.split_once('-').ok_or_else(form)?;
-        let (seed, size, valid): (u32, u64, u64) = match (seed.parse(), size.parse(), valid.parse()) {
+        let (seed, size, valid): (u32, u64, u64) = match (seed.parse(), size.parse(), valid.parse())
+        {
             (Ok(seed), Ok(size), Ok(valid)) => (seed, size, valid),
             _ => return Err(form()),
         };
         let Some((dataset, sizes, valids)) = KNOWN.iter().find(|k| k.0 == dataset) else {
             let names: Vec<&str> = KNOWN.iter().map(|k| k.0).collect();
-            return Err(Invalid::at("", format!("no named splits of dataset `{dataset}`; there are some of {}", names.join(", "))));
+            return Err(Invalid::at(
+                "",
+                format!(
+                    "no named splits of dataset `{dataset}`; there are some of {}",
+                    names.join(", ")
+                ),
+            ));
         };
         let choice = |what: &str, value: u64, list: &[u64]| {
             let list: Vec<String> = list.iter().map(u64::to_string).collect();
-            Invalid::at("", format!("`{text}`: {what} {value} is none of {}", list.join(", ")))
+            Invalid::at(
+                "",
+                format!("`{text}`: {what} {value} is none of {}", list.join(", ")),
+            )
         };
         if seed > SEEDS {
-            return Err(choice("seed", u64::from(seed), &(0..=u64::from(SEEDS)).collect::<Vec<_>>()));
+            return Err(choice(
+                "seed",
+                u64::from(seed),
+                &(0..=u64::from(SEEDS)).collect::<Vec<_>>(),
+            ));
         }
         if !sizes.contains(&size) {
             return Err(choice("size", size, sizes));
@@ -70,7 +94,12 @@ impl FromStr for Named {
         if !valids.contains(&valid) {
             return Err(choice("validation size", valid, valids));
         }
-        Ok(Self { dataset, seed, size, valid })
+        Ok(Self {
+            dataset,
+            seed,
+            size,
+            valid,
+        })
     }
 }
 
@@ -89,13 +118,27 @@ impl Named {
             "unlabeled" => Ok((unlabel, "unlabeled")),
             "train" => Ok((dataset, "train")),
             "test" => Ok((dataset, "test")),
-            _ => Err(Invalid::at("", format!("a named split has no `{output}`; it has labeled, unlabeled, train and test"))),
+            _ => Err(Invalid::at(
+                "",
+                format!(
+                    "a named split has no `{output}`; it has labeled, unlabeled, train and test"
+                ),
+            )),
         }
     }
 
     fn names(&self) -> [String; 3] {
-        let Self { dataset, seed, size, .. } = self;
-        [(*dataset).to_owned(), format!("{dataset}-unlabel"), format!("{dataset}.{seed}@{size}-label")]
+        let Self {
+            dataset,
+            seed,
+            size,
+            ..
+        } = self;
+        [
+            (*dataset).to_owned(),
+            format!("{dataset}-unlabel"),
+            format!("{dataset}.{seed}@{size}-label"),
+        ]
     }
 
     /// The stages that make this split, each before those that refer to it.
@@ -103,8 +146,16 @@ impl Named {
         let [dataset, unlabel, label] = self.names();
         let train = format!("${{{dataset}.train}}");
         vec![
-            NamedStage { name: dataset, kind: "download", params: json!({"dataset": self.dataset}) },
-            NamedStage { name: unlabel, kind: "create_unlabeled", params: json!({"train": train}) },
+            NamedStage {
+                name: dataset,
+                kind: "download",
+                params: json!({"dataset": self.dataset}),
+            },
+            NamedStage {
+                name: unlabel,
+                kind: "create_unlabeled",
+                params: json!({"train": train}),
+            },
             NamedStage {
                 name: label,
                 kind: "create_split",

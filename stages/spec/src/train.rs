@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::input::Inputs;
-use crate::kind::{Invalid, Output, Program, Stage};
+use crate::kind::{Implied, Invalid, Output, Program, Stage};
 use crate::method::Method;
 use crate::named::Named;
 
@@ -302,7 +302,7 @@ impl Stage for Train {
         vec![Output::new("run", "run").live()]
     }
 
-    fn implied(params: &Value) -> Result<Vec<(&'static str, Value)>, Invalid> {
+    fn implied(params: &Value) -> Result<Implied, Invalid> {
         let Some(name) = params.get("dataset").and_then(Value::as_str) else {
             return Ok(Vec::new());
         };

@@ -1,0 +1,183 @@
+//! The command line: flags and words, nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Exit codes, for `--help` and the documentation.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0    done: every wanted result is there
+  1    a job failed
+  2    the pipeline, a flag or a name is wrong; nothing ran
+  3    the store, the file system or a program failed
+  130  stopped by Ctrl-C or SIGTERM; run again to go on";
+
+/// Runs pipelines of semi-supervised-learning experiments; reruns only what changed.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Flags that every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Folder of the store [default: .rematch at the project root]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FOLDER",
+        env = "REMATCH_STORE",
+        help_heading = "Common flags"
+    )]
+    pub store: Option<PathBuf>,
+    /// Folder where results appear [default: out at the project root]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FOLDER",
+        env = "REMATCH_OUT",
+        help_heading = "Common flags"
+    )]
+    pub out: Option<PathBuf>,
+    /// Print facts as JSON
+    #[arg(long, global = true, help_heading = "Common flags")]
+    pub json: bool,
+}
+
+/// A pipeline and changes to it.
+#[derive(Clone, Debug, Args)]
+pub struct Pipelines {
+    /// Change a variable (steps=100), an axis (axis.seed=[1,2]) or a stage's parameter (train.batch=16)
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub settings: Vec<(String, String)>,
+}
+
+/// What is selected.
+#[derive(Clone, Debug, Args)]
+pub struct Selection {
+    /// The pipeline file [default: that of the last run]
+    pub pipeline: Option<PathBuf>,
+    /// Jobs, with all that they need: train, train[seed=1], train[labels=40,seed=*] [default: all]
+    #[arg(value_name = "JOB-PATTERN")]
+    pub patterns: Vec<String>,
+    /// Changes to the pipeline.
+    #[command(flatten)]
+    pub changes: Pipelines,
+}
+
+/// One job.
+#[derive(Clone, Debug, Args)]
+pub struct OneJob {
+    /// The job, train[seed=1]; before it may stand a pipeline file [default: that of the last run]
+    #[arg(value_name = "[PIPELINE] JOB", num_args = 1..=2, required = true)]
+    pub job: Vec<String>,
+    /// Changes to the pipeline.
+    #[command(flatten)]
+    pub changes: Pipelines,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline, or the jobs that match, with everything that they need
+    Run {
+        /// What to run.
+        #[command(flatten)]
+        selection: Selection,
+        /// At most this many jobs at once [default: one per CPU core]
+        #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        jobs: Option<u16>,
+        /// Run the jobs that match (all, without a pattern) even if their results are there
+        #[arg(long)]
+        force: bool,
+        /// After a failure, go on with whatever does not depend on it
+        #[arg(long, short)]
+        keep_going: bool,
+        /// Show what would run, and run nothing
+        #[arg(long, short = 'n')]
+        dry_run: bool,
+    },
+    /// Show what would run, and why
+    Plan {
+        /// What to plan.
+        #[command(flatten)]
+        selection: Selection,
+    },
+    /// Show how many jobs of every stage are up to date
+    Status {
+        /// What to look at.
+        #[command(flatten)]
+        selection: Selection,
+    },
+    /// Show which fields of a job's key changed, old and new
+    Explain {
+        /// Which job.
+        #[command(flatten)]
+        job: OneJob,
+    },
+    /// Print what a job wrote
+    Log {
+        /// Which job.
+        #[command(flatten)]
+        job: OneJob,
+    },
+    /// Draw the stages and what they read
+    Graph {
+        /// What to draw.
+        #[command(flatten)]
+        selection: Selection,
+        /// How to draw it
+        #[arg(long, short, value_enum, default_value_t = GraphFormat::Text)]
+        format: GraphFormat,
+        /// Draw every job, not every stage
+        #[arg(long)]
+        all: bool,
+    },
+    /// List the stage kinds, or the parameters of one
+    Stages {
+        /// A stage kind, such as create_split
+        kind: Option<String>,
+        /// Print the reference page of all of them
+        #[arg(long, conflicts_with = "kind")]
+        markdown: bool,
+    },
+    /// Print the JSON Schema of pipeline files, for editors
+    Schema,
+    /// Check the programs, libtorch, GPUs, the store and the file system
+    Doctor,
+    /// Run one light job (the runner calls this)
+    #[command(hide = true)]
+    Stage {
+        /// The job file.
+        job_file: PathBuf,
+    },
+}
+
+/// How a graph is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// Lines for the terminal
+    Text,
+    /// Graphviz
+    Dot,
+    /// Mermaid, which Markdown viewers draw
+    Mermaid,
+    /// A picture
+    Svg,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            Ok((key.trim().to_owned(), value.to_owned()))
+        }
+        _ => Err("expected KEY=VALUE, such as steps=100".into()),
+    }
+}

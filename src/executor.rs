@@ -1,0 +1,67 @@
+//! Where a job's process runs. An executor starts processes and reports what becomes of them; it
+//! knows no graph and no store.
+
+pub mod local;
+
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use rematch_spec::job::Event;
+
+use crate::error::Result;
+
+/// A process to start.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// What messages call it: a number that the caller chose.
+    pub id: usize,
+    /// The program and its arguments.
+    pub command: Vec<PathBuf>,
+    /// Environment variables beside those of this process.
+    pub env: Vec<(String, String)>,
+    /// Working directory.
+    pub work: PathBuf,
+    /// File that takes what it writes for people; appended to.
+    pub log: PathBuf,
+    /// When to stop it.
+    pub timeout: Option<Duration>,
+}
+
+/// What an executor reports.
+#[derive(Debug)]
+pub enum Message {
+    /// A process said something.
+    Event(usize, Event),
+    /// A process ended.
+    Ended(usize, Ended),
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself.
+    Exit(i32),
+    /// By a signal.
+    Signal(i32),
+    /// It ran longer than it may.
+    TimedOut(Duration),
+}
+
+/// How to stop a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Ask: it may save what it can go on from.
+    Gently,
+    /// Kill.
+    Now,
+}
+
+/// Starts processes somewhere.
+pub trait Executor<M: From<Message> + Send + 'static> {
+    /// Starts one; its messages go to `to`, the last of them [`Message::Ended`].
+    fn start(&mut self, launch: Launch, to: Sender<M>) -> Result<()>;
+
+    /// Stops one; nothing happens if it ended already.
+    fn stop(&mut self, id: usize, how: Stop);
+}

@@ -1,0 +1,200 @@
+//! A job's work folder: the job file that goes in, the report and the log that come out.
+//!
+//! ```text
+//! work/<key>/job.json     what the child gets
+//!            in/NAME/…    its inputs, as links
+//!            out/…        where its outputs belong
+//!            log          what it wrote for people
+//!            report.json  how it went
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use petgraph::graph::NodeIndex;
+use rematch_cache::claim::Reservation;
+use rematch_cache::store::Store;
+use rematch_spec::input::INPUT;
+use rematch_spec::job::{self, Failure, REPORT, Report};
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::executor::Ended;
+use crate::freshness::Known;
+use crate::plan::{From, Job, Plan, swap_inputs};
+use crate::slots::Share;
+
+/// The log's name in a work folder.
+pub const LOG: &str = "log";
+/// As much of a log as an error message shows.
+const TAIL: u64 = 2000;
+/// Lines of it.
+const TAIL_LINES: usize = 12;
+
+/// Where an output of a job belongs.
+pub fn output_path(work: &Path, job: &Job, output: &str) -> PathBuf {
+    let path = job
+        .declaration
+        .outputs
+        .iter()
+        .find(|known| known.name == output)
+        .map(|known| known.path.as_str());
+    work.join("out").join(path.unwrap_or(output))
+}
+
+/// Writes the job file and lays out the inputs; returns the job file's path.
+pub fn prepare(
+    plan: &Plan,
+    job: NodeIndex,
+    reservation: &Reservation,
+    share: &Share,
+    known: &Known,
+    store: &Store,
+) -> Result<PathBuf> {
+    let spec = &plan.graph[job];
+    let work = reservation.work();
+    for leftover in [REPORT, "in"] {
+        let path = work.join(leftover);
+        let gone = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        if let Err(e) = gone
+            && path.exists()
+        {
+            return Err(fail("remove", &path, &e));
+        }
+    }
+    let outputs: BTreeMap<String, PathBuf> = spec
+        .declaration
+        .outputs
+        .iter()
+        .map(|output| (output.name.clone(), output_path(work, spec, &output.name)))
+        .collect();
+    for path in outputs.values() {
+        let folder = path.parent().unwrap_or(work);
+        fs::create_dir_all(folder).map_err(|e| fail("create the folder", folder, &e))?;
+    }
+    let mut paths: BTreeMap<&str, PathBuf> = BTreeMap::new();
+    for (n, input) in spec.inputs.iter().enumerate() {
+        let path = match &input.from {
+            From::File(path) => path.clone(),
+            From::Job(other, output) => {
+                let artifact = known.get(other).and_then(|outputs| outputs.get(output));
+                let artifact = artifact.ok_or_else(|| {
+                    Error::system(format!("{}: {} is not there", spec.name, input.name))
+                })?;
+                let from = &plan.graph[*other].declaration.outputs;
+                let name = from
+                    .iter()
+                    .find(|o| o.name == *output)
+                    .map_or("file", |o| o.path.rsplit('/').next().unwrap_or("file"));
+                let path = work.join("in").join(n.to_string()).join(name);
+                store.link_input(artifact, &path)?;
+                path
+            }
+        };
+        paths.insert(&input.name, path);
+    }
+    // Parameters outside the key keep their place in the job file; inputs are found by their paths.
+    let params = swap_inputs(
+        &spec.declaration.params,
+        &mut String::new(),
+        &mut |name| match paths.get(name) {
+            Some(path) => json!({ INPUT: path.to_string_lossy() }),
+            None => Value::Null,
+        },
+    );
+    let file = job::Job {
+        protocol: job::PROTOCOL,
+        name: spec.name.clone(),
+        key: reservation.id().0.to_string(),
+        kind: spec.declaration.kind.name.into(),
+        params,
+        outputs,
+        work: work.to_owned(),
+        cpus: share.cpus.max(1),
+        gpus: share.gpus.iter().map(|(_, part)| part).sum(),
+    };
+    let path = work.join("job.json");
+    let text = serde_json::to_string_pretty(&file)
+        .map_err(|e| Error::system(format!("cannot write {}: {e}", path.display())))?;
+    fs::write(&path, text).map_err(|e| fail("write", &path, &e))?;
+    Ok(path)
+}
+
+fn fail(action: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::system(format!("cannot {action} {}: {error}", path.display()))
+}
+
+/// What a child reported; an empty report where it left none that can be read.
+pub fn read_report(work: &Path) -> Report {
+    let bytes = fs::read(work.join(REPORT)).unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// An end without a report, in words.
+pub fn describe(ended: &Ended) -> Failure {
+    let (message, help) = match ended {
+        Ended::Exit(127) => (
+            "its program was not found".into(),
+            Some("is everything built? `cargo build --release`, or `make setup` first"),
+        ),
+        Ended::Exit(code) => (
+            format!("it ended with exit code {code} and left no report"),
+            None,
+        ),
+        Ended::Signal(9) => (
+            "it was killed (signal 9)".to_owned(),
+            Some(
+                "if nobody killed it, the system did, for lack of memory: lower the batch size, or run fewer jobs at once with --jobs",
+            ),
+        ),
+        Ended::Signal(signal) => (format!("it crashed (signal {signal})"), None),
+        Ended::TimedOut(after) => (
+            format!(
+                "it ran longer than its timeout of {}",
+                crate::progress::duration(*after)
+            ),
+            Some("raise `timeout` of its stage"),
+        ),
+    };
+    Failure {
+        message,
+        help: help.map(str::to_owned),
+    }
+}
+
+/// The end of a log.
+pub fn tail(log: &Path) -> String {
+    let read = || -> std::io::Result<String> {
+        let mut file = fs::File::open(log)?;
+        let size = file.metadata()?.len();
+        file.seek(SeekFrom::Start(size.saturating_sub(TAIL)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+/// Seconds since 1970.
+pub fn unix_time() -> f64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0.0, |time| time.as_secs_f64())
+}
+
+/// This machine's name.
+pub fn host() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}

@@ -1,0 +1,12 @@
+//! The runner as a user sees it: its own binary in a folder of its own, without libtorch.
+
+mod outside {
+    mod caching;
+    mod commands;
+    mod errors;
+    mod failures;
+    mod project;
+    mod shipped;
+    mod stopping;
+    mod sweeps;
+}

@@ -1,0 +1,123 @@
+//! Jobs that go wrong.
+
+use super::project::Project;
+
+#[test]
+fn a_failure_shows_the_log_and_stops_new_jobs() {
+    let project = Project::new(
+        r"
+stages:
+  bad: {command: {run: 'echo went wrong >&2; exit 7', outputs: {x: x}}}
+  after: {command: {run: 'cat ${bad.x} > ${out.y}', outputs: {y: y}}}
+",
+    );
+    let ran = project.run(&["run", "p.yaml"]).code(1);
+    for words in [
+        "failed bad",
+        "exit code 7",
+        "| went wrong",
+        "rematch log 'bad'",
+        "1 failed, 1 not started",
+    ] {
+        assert!(ran.stderr.contains(words), "{words}\n{}", ran.stderr);
+    }
+    project.run(&["log", "bad"]).code(0).says("went wrong");
+}
+
+#[test]
+fn keep_going_runs_what_does_not_depend_on_a_failure() {
+    let text = "stages:\n  bad: {command: {run: 'exit 1', outputs: {x: x}}}\n  good: {command: {run: 'sleep 0.3; echo > ${out.x}', outputs: {x: x}}}\n  then: {command: {run: 'cp ${good.x} ${out.x}', outputs: {x: x}}}\n";
+    let project = Project::new(text);
+    project
+        .run(&["run", "p.yaml", "--keep-going"])
+        .code(1)
+        .says("2 ran");
+    let project = Project::new(text);
+    project
+        .run(&["run", "p.yaml", "--jobs", "1"])
+        .code(1)
+        .says("0 ran");
+}
+
+#[test]
+fn retries_try_again() {
+    let project = Project::new(
+        "stages:\n  a:\n    retries: 2\n    command: {run: 'echo x >> COUNT; [ $(wc -l < COUNT) -gt 1 ] && echo > ${out.x}', outputs: {x: x}}\n",
+    );
+    project.done().says("trying again in 1 s");
+    assert_eq!(project.counted().len(), 2);
+}
+
+#[test]
+fn a_timeout_ends_a_job_with_all_its_children() {
+    let project = Project::new(
+        "stages:\n  a:\n    timeout: 1s\n    command: {run: 'sleep 60 & sleep 60', outputs: {x: x}}\n",
+    );
+    project
+        .run(&["run", "p.yaml"])
+        .code(1)
+        .says("ran longer than its timeout of 1.0 s");
+}
+
+#[test]
+fn an_output_that_was_not_made_is_named() {
+    let project = Project::new("stages:\n  a: {command: {run: ['true'], outputs: {x: x.txt}}}\n");
+    project.run(&["run", "p.yaml"]).code(1).says("`x`");
+}
+
+#[test]
+fn half_written_outputs_are_never_results() {
+    let project = Project::new(
+        "stages:\n  a: {command: {run: 'echo half > ${out.x}; exit 1', outputs: {x: x}}}\n",
+    );
+    project.run(&["run", "p.yaml"]).code(1);
+    assert!(!project.path("out/p/a/x").exists());
+    project
+        .run(&["status", "p.yaml", "--json"])
+        .code(0)
+        .says("\"to_run\": 1");
+}
+
+#[test]
+fn a_missing_trainer_is_explained() {
+    let project = Project::new(
+        "stages:\n  t: {train: {algorithm: supervised, labeled: p.yaml, test: p.yaml}}\n",
+    );
+    let ran = Ran::of(
+        &project
+            .command(&["run", "p.yaml"])
+            .env("REMATCH_TRAIN", "/nowhere/rematch-train")
+            .output()
+            .unwrap(),
+    );
+    ran.code(1).says("cannot start /nowhere/rematch-train");
+}
+
+#[test]
+fn an_input_that_changes_while_it_is_read_makes_no_result() {
+    let project = Project::new(
+        "stages:\n  a: {command: {run: 'cat ${in.f} > ${out.x}; echo more >> SOURCE', inputs: {f: f.txt}, outputs: {x: x}}}\n",
+    );
+    let file = project.file("f.txt", "one\n");
+    let text = project
+        .read("p.yaml")
+        .replace("SOURCE", &file.display().to_string());
+    project.pipeline(&text);
+    project
+        .run(&["run", "p.yaml"])
+        .code(1)
+        .says("changed while the job ran");
+}
+
+#[test]
+fn a_job_cannot_ask_for_more_than_the_machine_has() {
+    let project = Project::new(
+        "stages:\n  a:\n    resources: {memory: 900TB}\n    command: {run: ['true'], outputs: {x: x}}\n",
+    );
+    project
+        .run(&["run", "p.yaml"])
+        .code(2)
+        .says("a asks for 900000.0 GB of memory");
+}
+
+use super::project::Ran;
