@@ -101,7 +101,7 @@ mod tests {
             assert!((f64::from(*y) - expected).abs() < 1e-5);
         }
         close([bn.running_mean.double_value(&[0]), bn.running_var.double_value(&[0])], [9.2, 3.6 + 5.0 / 30.0]);
-        network.logits(&batch(), Bn::Update);
+        let _ = network.logits(&batch(), Bn::Update);
         close(running(&network), [0.2, 0.9 + 5.0 / 30.0]);
     }
 
@@ -111,7 +111,7 @@ mod tests {
         let (observed, updated) = (network.logits(&batch(), Bn::Observe), network.logits(&batch(), Bn::Update));
         assert_eq!(observed, updated);
         close(running(&network), [0.2, 0.9 + 5.0 / 30.0]);
-        network.logits(&batch(), Bn::Observe);
+        let _ = network.logits(&batch(), Bn::Observe);
         close(running(&network), [0.2, 0.9 + 5.0 / 30.0]);
     }
 
@@ -129,7 +129,7 @@ mod tests {
     fn a_teacher_shares_the_running_statistics_and_not_the_weights() {
         let student = network();
         let teacher = student.teacher();
-        student.logits(&batch(), Bn::Update);
+        let _ = student.logits(&batch(), Bn::Update);
         close(running(&teacher), [0.2, 0.9 + 5.0 / 30.0]);
         let (a, b) = (&student.variables()[0].tensor, &teacher.variables()[0].tensor);
         assert_eq!(a, b);

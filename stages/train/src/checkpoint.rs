@@ -193,24 +193,30 @@ impl Kept {
         self.folder.join("best.safetensors")
     }
 
-    /// Removes those behind `step`, which a run that was interrupted later left, and all but the
-    /// last [`keep`](Self::keep) up to it.
+    /// The step of a checkpoint, from its name.
+    pub fn step_of(&self, path: &Path) -> Option<u64> {
+        let name = path.strip_prefix(&self.folder).ok()?.to_str()?;
+        name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
+    }
+
+    /// All of them but the best, by step.
+    pub fn newest_first(&self) -> Result<Vec<PathBuf>, StageError> {
+        let mut all = fs::list(&self.folder)?;
+        all.retain(|path| self.step_of(path).is_some());
+        all.sort_by_key(|path| std::cmp::Reverse(self.step_of(path)));
+        Ok(all)
+    }
+
+    /// Removes those behind `step`, which a run that was interrupted later left, all but the last
+    /// few up to it, and what a killed writer left.
     pub fn trim(&self, step: u64) -> Result<(), StageError> {
-        let mut kept: Vec<(u64, PathBuf)> = Vec::new();
-        for path in fs::list(&self.folder)? {
-            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let number = name.strip_prefix("step-").and_then(|n| n.strip_suffix(".safetensors")).and_then(|n| n.parse().ok());
-            match number {
-                Some(n) if n <= step => kept.push((n, path)),
-                Some(_) => fs::remove_file(&path)?,
-                // What a killed writer left.
-                None if name.starts_with('.') => fs::remove_file(&path)?,
-                None => {}
-            }
-        }
-        kept.sort();
-        for (_, path) in kept.iter().rev().skip(self.keep) {
-            fs::remove_file(path)?;
+        let (behind, mut kept): (Vec<_>, Vec<_>) =
+            self.newest_first()?.into_iter().partition(|path| self.step_of(path) > Some(step));
+        let old = kept.split_off(self.keep.min(kept.len()));
+        let all = fs::list(&self.folder)?;
+        let torn = all.into_iter().filter(|path| path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b".")));
+        for path in behind.into_iter().chain(old).chain(torn) {
+            fs::remove_file(&path)?;
         }
         Ok(())
     }

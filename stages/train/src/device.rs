@@ -1,5 +1,7 @@
 //! Where to compute.
 
+use std::sync::Once;
+
 use rematch_data::child::{Child, StageError};
 use rematch_spec::train;
 use serde_json::{Value, json};
@@ -14,9 +16,13 @@ use crate::shim;
 pub fn choose(wish: train::Device, child: &Child) -> Result<Device, StageError> {
     let threads = child.job.cpus.clamp(1, 1024) as i32;
     tch::set_num_threads(threads);
-    // Only one operation runs at a time; the others' threads would stay idle.
-    tch::set_num_interop_threads(1);
-    shim::tune_malloc();
+    // Once in a process; libtorch refuses more. Only one operation runs at a time, so a second pool
+    // would stay idle.
+    static SET: Once = Once::new();
+    SET.call_once(|| {
+        tch::set_num_interop_threads(1);
+        shim::tune_malloc();
+    });
     let wanted = match wish {
         train::Device::Cpu => false,
         train::Device::Cuda => true,

@@ -20,7 +20,7 @@ use serde_json::json;
 use tch::Kind;
 
 use crate::arguments::arguments;
-use crate::checkpoint::{Kept, Record, Tensors};
+use crate::checkpoint::{Kept, Record, Tensors, Values};
 use crate::data::Data;
 use crate::device;
 use crate::ema::Ema;
@@ -122,11 +122,11 @@ impl<'a> Run<'a> {
         let tensors = Tensors::new(student, teacher, &optimizer);
         let folder = child.output("run")?;
         fs::create_dir_all(folder)?;
-        let (record, log) = match resume(child, folder, &tensors) {
+        let kept = Kept::new(folder, spec.keep)?;
+        let (record, log) = match resume(child, folder, &kept, &tensors)? {
             Some(resumed) => resumed,
             None => (Record::new(&child.job.key, Learner::start(pipeline)), Log::create(folder)?),
         };
-        let kept = Kept::new(folder, spec.keep)?;
         kept.trim(record.step)?;
         let ema = Ema::new(student, teacher, spec.ema);
         let learner = Learner::new(pipeline, teacher, &record);
@@ -282,25 +282,34 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Goes on from the work folder, if a run was interrupted there.
-fn resume(child: &Child, folder: &Path, tensors: &Tensors) -> Option<(Record, Log)> {
-    let path = child.work().join(STATE);
-    if !path.exists() {
-        return None;
+/// Goes on from the newest checkpoint that an interrupted attempt left, if there is one.
+fn resume(child: &Child, folder: &Path, kept: &Kept, tensors: &Tensors) -> Result<Option<(Record, Log)>, StageError> {
+    let state = child.work().join(STATE);
+    let mut newest = None;
+    let mut problem = None;
+    for path in [state].into_iter().filter(|path| path.exists()).chain(kept.newest_first()?) {
+        // Those in the run's folder say in their name how new they are.
+        let enough = |done: &(Record, Values)| kept.step_of(&path).is_some_and(|step| step <= done.0.step);
+        if newest.as_ref().is_some_and(enough) {
+            break;
+        }
+        match tensors.read(&path, &child.job.key) {
+            Ok(read) => newest = Some(read),
+            Err(error) => problem = Some(error.to_string()),
+        }
     }
-    let resumed = tensors.read(&path, &child.job.key).map_err(|e| e.to_string()).and_then(|(record, values)| {
-        let log = Log::resume(folder, &record.log).map_err(|e| e.to_string())?;
-        Ok((record, log, values))
-    });
+    let resumed = newest.map(|(record, values)| Log::resume(folder, &record.log).map(|log| (record, values, log)));
     match resumed {
-        Ok((record, log, values)) => {
+        Some(Ok((record, values, log))) => {
             tensors.put(&values);
             child.note(format!("goes on at step {}", record.step));
-            Some((record, log))
+            return Ok(Some((record, log)));
         }
-        Err(problem) => {
-            child.warning(format!("cannot go on where an earlier attempt stopped, starts from the beginning: {problem}"));
-            None
-        }
+        Some(Err(error)) => problem = Some(error.to_string()),
+        None => {}
     }
+    if let Some(problem) = problem {
+        child.warning(format!("cannot go on where an earlier attempt stopped, starts from the beginning: {problem}"));
+    }
+    Ok(None)
 }

@@ -1,0 +1,186 @@
+//! Whole runs, seen from outside.
+
+mod common;
+
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use common::{Place, checkpoints, name, scalars};
+use rematch_data::child::{Child, StageError};
+use rematch_data::rng::{Purpose, Stream};
+use rematch_spec::job::Job;
+use rematch_train::train::train;
+use serde_json::{Value, json};
+
+#[test]
+fn a_run_leaves_events_a_log_arguments_and_checkpoints() {
+    let place = Place::new();
+    let job = place.job("job", json!({}));
+    let report = place.run(&job).unwrap();
+    let scalars = scalars(&job);
+    // Behind the first step, then every fifth, then at the end; counted in labeled images.
+    let at: Vec<i64> = scalars.iter().filter(|s| s.1 == "accuracy").map(|s| s.0).collect();
+    assert_eq!(at, [1, 6, 11, 16, 21, 24].map(|step| step * 4));
+    let tags: Vec<&str> = scalars.iter().filter(|s| s.0 == 4).map(|s| s.1.as_str()).collect();
+    let expected = [
+        "losses/wd", "losses/xe", "losses/xeu", "monitors/lr", "monitors/mask", "accuracy/train_labeled", "accuracy/valid",
+        "accuracy", "accuracy/raw/train_labeled", "accuracy/raw/valid", "accuracy/raw",
+    ];
+    assert_eq!(tags, expected);
+    let last = scalars.iter().rfind(|s| s.1 == "accuracy").unwrap().2;
+    assert_eq!(report.metrics["accuracy"] as f32, last as f32);
+    assert_eq!(report.facts["steps"], 24);
+    let run = &job.outputs["run"];
+    let log = std::fs::read_to_string(run.join("log.jsonl")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 6);
+    assert_eq!(lines[5]["accuracy"], report.metrics["accuracy"]);
+    let arguments: Value = serde_json::from_slice(&std::fs::read(run.join("args/args.json")).unwrap()).unwrap();
+    assert_eq!((&arguments["nclass"], &arguments["uratio"]), (&json!(3), &json!(2)));
+    let names: Vec<String> = checkpoints(&job).iter().map(|p| name(p)).collect();
+    assert_eq!(names, ["best.safetensors", "step-00000020.safetensors", "step-00000024.safetensors"]);
+}
+
+#[test]
+fn a_network_learns_what_is_easy() {
+    let place = Place::new();
+    let changes = json!({"length": {"steps": 60}, "optimizer": {"sgd": {"lr": 0.1}}, "augment": "d.d.rac"});
+    let report = place.run(&place.job("job", changes)).unwrap();
+    assert!(report.metrics["accuracy"] > 90.0, "{:?}", report.metrics);
+}
+
+#[test]
+fn a_checkpoint_is_plain_safetensors_with_pytorch_names() {
+    let place = Place::new();
+    let job = place.job("job", json!({"length": {"steps": 2}}));
+    place.run(&job).unwrap();
+    // Read by hand, as the format's description says: length, JSON, bytes.
+    let bytes = std::fs::read(job.outputs["run"].join("checkpoints/step-00000002.safetensors")).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    for (name, shape) in [
+        ("student.conv.weight", json!([16, 3, 3, 3])),
+        ("student.groups.0.0.bn1.running_var", json!([16])),
+        ("student.groups.1.0.shortcut.weight", json!([8, 4, 1, 1])),
+        ("ema.classifier.weight", json!([3, 8])),
+        ("momentum.groups.1.0.conv2.weight", json!([8, 8, 3, 3])),
+    ] {
+        assert_eq!(header[name]["shape"], shape, "{name}");
+        assert_eq!(header[name]["dtype"], "F32");
+    }
+    assert!(header.get("ema.bn.running_mean").is_none(), "the teacher has no statistics of its own");
+    let record: Value = serde_json::from_str(header["__metadata__"]["rematch"].as_str().unwrap()).unwrap();
+    assert_eq!(record["step"], 2);
+    assert!(record["cta"][0].to_string().contains("solarize"));
+    // A tensor's bytes are its numbers, row by row.
+    let [start, end] = [0, 1].map(|i| header["student.bn.weight"]["data_offsets"][i].as_u64().unwrap() as usize);
+    let values: Vec<f32> =
+        bytes[8 + length..][start..end].chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    assert!(values.iter().all(|v| (v - 1.0).abs() < 0.2), "{values:?}");
+}
+
+/// The tensors of the last checkpoint; the metadata is left out, for it says how long the event file
+/// was, and where its name comes from the clock.
+fn tensors(job: &Job) -> Vec<u8> {
+    let bytes = std::fs::read(checkpoints(job).pop().unwrap()).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[8 + length..].to_vec()
+}
+
+/// Numbers from 0 to 1 that look random.
+fn draws(seed: u64) -> impl FnMut() -> f64 {
+    let mut stream = Stream::new(seed, Purpose::named("stops"), 0, 0);
+    move || stream.uniform()
+}
+
+fn assert_same(found: &Job, expected: &Job) {
+    assert_eq!(scalars(found), scalars(expected));
+    assert!(tensors(found) == tensors(expected), "the weights differ");
+    let names = |job| checkpoints(job).iter().map(|p| name(p)).collect::<Vec<_>>();
+    assert_eq!(names(found), names(expected));
+    let log = |job: &Job| std::fs::read_to_string(job.outputs["run"].join("log.jsonl")).unwrap();
+    assert_eq!(log(found), log(expected));
+}
+
+#[test]
+fn a_run_that_is_stopped_again_and_again_ends_with_the_same_bits() {
+    let place = Place::new();
+    for (method, changes) in [("cta", json!({})), ("rac", json!({"augment": "d.d.rac"})), ("alone", json!({"algorithm": "supervised"}))] {
+        let [whole, stopped] = ["whole", "stopped"].map(|name| place.job(&format!("{method}-{name}"), changes.clone()));
+        let start = Instant::now();
+        place.run(&whole).unwrap();
+        let took = start.elapsed();
+        let (mut draw, mut stops) = (draws(5), 0);
+        loop {
+            let child = Child::new(stopped.clone(), std::io::sink());
+            let done = thread::scope(|scope| {
+                let run = scope.spawn(|| train(&child));
+                thread::sleep(took.mul_f64(0.2 + 0.3 * draw()));
+                child.interrupt();
+                run.join().unwrap()
+            });
+            match done {
+                Ok(_) => break,
+                Err(error) => assert_eq!(error, StageError::Interrupted),
+            }
+            stops += 1;
+            assert!(stops < 200, "stopped {stops} times without an end");
+        }
+        assert!(stops > 0, "nothing was stopped");
+        assert_same(&stopped, &whole);
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_again_and_again_ends_with_the_same_bits() {
+    let place = Place::new();
+    let changes = json!({"save": {"steps": 1}, "length": {"steps": 40}});
+    let [whole, killed] = ["whole", "killed"].map(|name| place.job(name, changes.clone()));
+    let start = |job: &Job| {
+        let file = job.work.join("job.json");
+        std::fs::write(&file, serde_json::to_vec(job).unwrap()).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_rematch-train"))
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let begun = Instant::now();
+    assert!(start(&whole).wait().unwrap().success());
+    let took = begun.elapsed();
+    let mut draw = draws(6);
+    let mut kills = 0;
+    for _ in 0..8 {
+        let mut child = start(&killed);
+        thread::sleep(took.mul_f64(draw()));
+        kills += usize::from(child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(kills > 0, "nothing was killed");
+    assert!(start(&killed).wait().unwrap().success());
+    assert_same(&killed, &whole);
+    let left: Vec<_> = checkpoints(&killed).into_iter().filter(|p| name(p).starts_with('.')).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_damaged_state_is_not_continued() {
+    let place = Place::new();
+    let [whole, damaged] = ["whole", "damaged"].map(|name| place.job(name, json!({})));
+    place.run(&whole).unwrap();
+    std::fs::write(damaged.work.join("state.safetensors"), b"nothing of use").unwrap();
+    place.run(&damaged).unwrap();
+    assert_same(&damaged, &whole);
+}
+
+#[test]
+fn two_threads_and_bf16_train_as_well() {
+    let place = Place::new();
+    let mut job = place.job("job", json!({"precision": "bf16", "length": {"steps": 60}, "optimizer": {"sgd": {"lr": 0.1}}}));
+    job.cpus = 2;
+    assert!(place.run(&job).unwrap().metrics["accuracy"] > 80.0);
+}
