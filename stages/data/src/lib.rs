@@ -8,8 +8,10 @@
 //! - [`records`]: sets of TFRecord files as a whole;
 //! - [`events`]: TensorBoard's files;
 //! - [`http`], [`checksum`], [`archive`], [`cifar`]: official archives, from wherever they lie;
+//! - [`shapes`]: the generated dataset;
 //! - [`mt19937`], [`split`]: who is labeled, and in which order unlabeled records stand;
 //! - [`rng`], [`mod@image`], [`augment`]: random streams, Pillow's operations, views of images;
+//! - [`stages`]: what the light stages do.
 
 pub mod child;
 pub mod error;
@@ -28,7 +30,9 @@ pub mod png;
 pub mod proto;
 pub mod records;
 pub mod rng;
+pub mod shapes;
 pub mod split;
+pub mod stages;
 pub mod tfrecord;
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! Parameters of `command`.
 
 use std::collections::BTreeMap;
+use std::path::{Component, Path};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::input::{Input, Template};
+use crate::input::{Input, Part, Template};
 use crate::kind::{Invalid, Output, Stage};
 
 /// Runs any program with declared inputs, outputs and environment. It starts in an empty work folder
@@ -41,13 +42,79 @@ pub enum Run {
     Shell(Template),
 }
 
+/// A piece of the texts in `run` and `env`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// As it stands.
+    Text(&'a str),
+    /// `${in.NAME}`.
+    In(&'a str),
+    /// `${out.NAME}`.
+    Out(&'a str),
+}
+
+/// Takes a text apart at `${in.NAME}` and `${out.NAME}`; any other `${…}` belongs to the shell.
+pub fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let mut found = Vec::new();
+    let (mut rest, mut from) = (text, 0);
+    while let Some(start) = rest[from..].find("${").map(|n| n + from) {
+        let inner = &rest[start + 2..];
+        let hole = inner.find('}').and_then(|end| {
+            let name = &inner[..end];
+            let piece = name
+                .strip_prefix("in.")
+                .map(Piece::In)
+                .or_else(|| name.strip_prefix("out.").map(Piece::Out));
+            piece.map(|piece| (piece, start + 2 + end + 1))
+        });
+        let Some((piece, end)) = hole else {
+            from = start + 2;
+            continue;
+        };
+        if start > 0 {
+            found.push(Piece::Text(&rest[..start]));
+        }
+        found.push(piece);
+        (rest, from) = (&rest[end..], 0);
+    }
+    if !rest.is_empty() {
+        found.push(Piece::Text(rest));
+    }
+    found
+}
+
+impl Command {
+    /// Refuses names that nothing declares.
+    fn check_names(&self, path: &str, template: &Template) -> Result<(), Invalid> {
+        for part in &template.0 {
+            let Part::Text(text) = part else { continue };
+            for piece in pieces(text) {
+                let (hole, name, known) = match piece {
+                    Piece::Text(_) => continue,
+                    Piece::In(name) => ("in", name, self.inputs.contains_key(name)),
+                    Piece::Out(name) => ("out", name, self.outputs.contains_key(name)),
+                };
+                if !known {
+                    let message =
+                        format!("`${{{hole}.{name}}}`: there is no `{name}` under `{hole}puts`");
+                    return Err(Invalid::at(path, message));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Stage for Command {
     const NAME: &'static str = "command";
     // 1: first
     const VERSION: u32 = 1;
 
     fn outputs(&self) -> Vec<Output> {
-        self.outputs.iter().map(|(name, path)| Output::new(name, path)).collect()
+        self.outputs
+            .iter()
+            .map(|(name, path)| Output::new(name, path))
+            .collect()
     }
 
     fn check(&self) -> Result<(), Invalid> {
@@ -55,8 +122,80 @@ impl Stage for Command {
             return Err(Invalid::at("run", "`run` names no program"));
         }
         if self.outputs.is_empty() {
-            return Err(Invalid::at("outputs", "a command needs at least one output; its result is what it leaves there"));
+            return Err(Invalid::at(
+                "outputs",
+                "a command needs at least one output; its result is what it leaves there",
+            ));
+        }
+        for (name, path) in &self.outputs {
+            let plain = !path.is_empty()
+                && Path::new(path)
+                    .components()
+                    .all(|c| matches!(c, Component::Normal(_)));
+            if !plain {
+                let message =
+                    format!("expected a relative path without `.` and `..`, found `{path}`");
+                return Err(Invalid::at(format!("outputs.{name}"), message));
+            }
+            let mut others = self.outputs.iter().filter(|(other, _)| *other != name);
+            if let Some((other, _)) = others.find(|(_, of)| Path::new(path).starts_with(of)) {
+                let message = format!("`{path}` lies in the output `{other}`");
+                return Err(Invalid::at(format!("outputs.{name}"), message));
+            }
+        }
+        match &self.run {
+            Run::Shell(text) => self.check_names("run", text)?,
+            Run::Arguments(list) => {
+                for (n, text) in list.iter().enumerate() {
+                    self.check_names(&format!("run[{n}]"), text)?;
+                }
+            }
+        }
+        for (name, text) in &self.env {
+            self.check_names(&format!("env.{name}"), text)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn texts_come_apart_at_inputs_and_outputs_only() {
+        use Piece::{In, Out, Text};
+        assert_eq!(
+            pieces("cat ${in.a} ${HOME} > ${out.b}"),
+            [Text("cat "), In("a"), Text(" ${HOME} > "), Out("b")]
+        );
+        assert_eq!(pieces("${x} ${in.a"), [Text("${x} ${in.a")]);
+        assert_eq!(pieces(""), []);
+    }
+
+    fn problem(params: serde_json::Value) -> (String, String) {
+        let command: Command = serde_json::from_value(params).unwrap();
+        let invalid = command.check().unwrap_err();
+        (invalid.path, invalid.message)
+    }
+
+    #[test]
+    fn paths_that_lead_elsewhere_and_unknown_names_are_refused() {
+        for path in ["", "/etc/x", "../x", "a/../b", "."] {
+            let (at, message) = problem(json!({"run": "true", "outputs": {"a": path}}));
+            assert_eq!(at, "outputs.a");
+            assert!(message.starts_with("expected a relative path"), "{message}");
+        }
+        assert_eq!(
+            problem(json!({"run": "true", "outputs": {"a": "d", "b": "d/x"}})).1,
+            "`d/x` lies in the output `a`"
+        );
+        let (at, message) =
+            problem(json!({"run": ["cp", "${in.x}", "${out.a}"], "outputs": {"a": "d"}}));
+        assert_eq!(
+            (at.as_str(), message.as_str()),
+            ("run[1]", "`${in.x}`: there is no `x` under `inputs`")
+        );
     }
 }

@@ -1,0 +1,29 @@
+//! What the light stages do. Each file reads the inputs of one stage kind and writes its outputs;
+//! parameters, defaults and versions are in [`rematch_spec`].
+
+use rematch_spec::job::Report;
+
+use crate::child::Child;
+use crate::error::StageError;
+
+mod command;
+mod create_split;
+mod create_unlabeled;
+mod download;
+mod extract_accuracy;
+mod tabulate;
+
+/// Does a job of a light stage kind: the body for [`crate::child::run`].
+pub fn run(child: &Child) -> Result<Report, StageError> {
+    match child.job.kind.as_str() {
+        "download" => download::run(child),
+        "create_unlabeled" => create_unlabeled::run(child),
+        "create_split" => create_split::run(child),
+        "extract_accuracy" => extract_accuracy::run(child),
+        "tabulate" => tabulate::run(child),
+        "command" => command::run(child),
+        other => Err(StageError::usage(format!(
+            "`{other}` is no stage kind that this program runs"
+        ))),
+    }
+}

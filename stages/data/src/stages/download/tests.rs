@@ -1,0 +1,189 @@
+//! Downloads of small archives in the official layouts.
+
+use rematch_spec::download::Layout;
+use rematch_spec::job::Event;
+use serde_json::{Value, json};
+use tar::EntryType;
+
+use super::*;
+use crate::archive::tests::pack;
+use crate::child::tests::{Lines, job};
+use crate::records::Records;
+use crate::testing::shared;
+
+const OUTPUTS: &[(&str, &str)] = &[("train", "train.tfrecord"), ("test", "test.tfrecord")];
+
+fn download(work: &Path, params: Value) -> (Result<Report, StageError>, Lines) {
+    let lines = Lines::default();
+    let child = Child::new(job(work, "download", params, OUTPUTS), lines.clone());
+    (crate::stages::run(&child), lines)
+}
+
+fn read(work: &Path, name: &str) -> Records {
+    Records::read(&[work.join("out").join(name)], Some(10)).unwrap()
+}
+
+/// Batches of two images each; image i of batch b is all b·10 + i, its label b + i.
+fn batches(order: &[usize]) -> Vec<u8> {
+    let names = cifar::members(Layout::Binary);
+    let contents: Vec<Vec<u8>> = (0..6)
+        .map(|b| {
+            (0..2)
+                .flat_map(|i| [vec![b + i], vec![b * 10 + i; 3072]].concat())
+                .collect()
+        })
+        .collect();
+    let members: Vec<_> = order
+        .iter()
+        .map(|n| (names[*n].as_str(), EntryType::Regular, &contents[*n][..]))
+        .collect();
+    pack(&members)
+}
+
+fn archive(work: &Path, bytes: &[u8]) -> Value {
+    let path = work.join("archive.tar.gz");
+    fs::write(&path, bytes).unwrap();
+    json!({"dataset": "cifar10", "layout": "binary", "file": {"$input": path}})
+}
+
+#[test]
+fn batches_are_written_in_their_order_whatever_the_archives_is() {
+    let work = tempfile::tempdir().unwrap();
+    let params = archive(work.path(), &batches(&[3, 5, 0, 4, 2, 1]));
+    let (result, lines) = download(work.path(), params);
+    let report = result.unwrap();
+    assert_eq!(
+        (report.metrics["train"], report.metrics["test"]),
+        (10.0, 2.0)
+    );
+    let train = read(work.path(), "train.tfrecord");
+    assert_eq!(train.labels, [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]);
+    assert_eq!(train.image(7), [31; 3072]);
+    assert_eq!(read(work.path(), "test.tfrecord").labels, [5, 6]);
+    let warnings: Vec<String> = lines
+        .events()
+        .into_iter()
+        .filter_map(|e| {
+            if let Event::Warning { text } = e {
+                Some(text)
+            } else {
+                None
+            }
+        })
+        .collect();
+    assert!(
+        warnings[0].contains("the official one md5:c32a1d4ab5d03f1284b67883e8d87530"),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings[1].contains("holds 10 training and 2 test images"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn a_wrong_checksum_names_both() {
+    let work = tempfile::tempdir().unwrap();
+    let mut params = archive(work.path(), &batches(&[0, 1, 2, 3, 4, 5]));
+    let expected = format!("md5:{}", "0".repeat(32));
+    params["checksum"] = expected.clone().into();
+    let error = download(work.path(), params.clone())
+        .0
+        .unwrap_err()
+        .to_string();
+    let found = checksum::of_file(&work.path().join("archive.tar.gz"), "md5:").unwrap();
+    assert!(
+        error.contains(&expected) && error.contains(&found),
+        "{error}"
+    );
+    params["checksum"] = found.to_uppercase().replace("MD5", "md5").into();
+    assert!(download(work.path(), params).0.is_ok());
+}
+
+#[test]
+fn a_cut_archive_and_a_wrong_layout_are_refused() {
+    let work = tempfile::tempdir().unwrap();
+    let bytes = batches(&[0, 1, 2, 3, 4, 5]);
+    let params = archive(work.path(), &bytes[..bytes.len() / 2]);
+    let error = download(work.path(), params).0.unwrap_err();
+    assert!(
+        error.to_string().ends_with("archive.tar.gz is cut off"),
+        "{error}"
+    );
+    let mut params = archive(work.path(), &bytes);
+    params["layout"] = "python".into();
+    let error = download(work.path(), params).0.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("lacks cifar-10-batches-py/data_batch_1, "),
+        "{error}"
+    );
+    let params = archive(
+        work.path(),
+        &pack(&[(
+            "cifar-10-batches-bin/data_batch_1.bin",
+            EntryType::Regular,
+            &[11; 3073],
+        )]),
+    );
+    let error = download(work.path(), params).0.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("data_batch_1.bin: image 0 has label 11"),
+        "{error}"
+    );
+}
+
+#[test]
+fn shapes_are_generated_as_records() {
+    let work = tempfile::tempdir().unwrap();
+    let params = json!({"dataset": "shapes", "seed": 5, "train_images": 2010, "test_images": 20});
+    download(work.path(), params).0.unwrap();
+    let train = read(work.path(), "train.tfrecord");
+    assert_eq!(train.len(), 2010);
+    let (images, labels) = shapes::images(5, Part::Train, 0, 2010);
+    assert_eq!(train.images, images);
+    assert_eq!(
+        train.labels,
+        labels.into_iter().map(i64::from).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        read(work.path(), "test.tfrecord").images,
+        shapes::images(5, Part::Test, 0, 20).0
+    );
+}
+
+/// CIFAR's own first images, from the binary layout's records in `first_images_exact.bin`.
+#[test]
+fn real_images_keep_their_pixels() {
+    let Some(real) = shared("data/cifar10/first_images_exact.bin") else {
+        return;
+    };
+    let bytes = fs::read(&real).unwrap();
+    let names = cifar::members(Layout::Binary);
+    let members: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(n, name)| {
+            (
+                name.as_str(),
+                EntryType::Regular,
+                &bytes[n * 50 * 3073..][..50 * 3073],
+            )
+        })
+        .collect();
+    let work = tempfile::tempdir().unwrap();
+    let params = archive(work.path(), &pack(&members));
+    download(work.path(), params).0.unwrap();
+    let train = read(work.path(), "train.tfrecord");
+    for n in [0, 49, 50, 249] {
+        let record = &bytes[n * 3073..][..3073];
+        assert_eq!(train.labels[n], i64::from(record[0]));
+        for pixel in 0..1024 {
+            let planes = [0, 1, 2].map(|plane| record[1 + plane * 1024 + pixel]);
+            assert_eq!(train.image(n)[pixel * 3..][..3], planes);
+        }
+    }
+}
