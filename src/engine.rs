@@ -456,7 +456,9 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
                 } else {
                     exit::FAILED
                 };
-                let failure = report.error.unwrap_or_else(|| launch::describe(ended));
+                // A job whose time is over reports that it was told to stop, which is not the reason.
+                let reported = report.error.filter(|_| !matches!(ended, Ended::TimedOut(_)));
+                let failure = reported.unwrap_or_else(|| launch::describe(ended));
                 let log = launch::tail(&work.join(LOG));
                 self.fail(job, &failure, &log, code);
                 Ok(())

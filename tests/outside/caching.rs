@@ -145,7 +145,7 @@ fn stores_are_shared_between_pipelines() {
 #[test]
 fn explain_names_the_field_with_its_old_and_new_value() {
     let project = Project::new(
-        "vars: {n: 1}\nstages:\n  a:\n    command: {run: [sh, -c, 'echo $N > out/x'], env: {N: '${var.n}'}, outputs: {x: x}}\n",
+        "vars: {n: 1}\nstages:\n  a:\n    command: {run: 'echo $N > ${out.x}', env: {N: '${var.n}'}, outputs: {x: x}}\n",
     );
     project.done();
     let ran = project.run(&["explain", "a", "--set", "n=2"]).code(0);

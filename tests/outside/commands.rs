@@ -25,7 +25,7 @@ fn a_command_sees_only_the_stated_environment() {
 fn arguments_reach_a_program_as_they_are() {
     let project = Project::new(
         r#"stages:
-  a: {command: {run: ["sh", "-c", "printf '%s|' \"$@\" > out/x", "name", "a b", "$(id)", "*", "'"], outputs: {x: x}}}
+  a: {command: {run: ["sh", "-c", "printf '%s|' \"$@\" > ${out.x}", "name", "a b", "$(id)", "*", "'"], outputs: {x: x}}}
 "#,
     );
     project.done();

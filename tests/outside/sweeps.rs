@@ -79,7 +79,7 @@ fn variables_fragments_and_settings_combine() {
     let project = Project::new(
         "include: [shared/base.yaml]\nvars: {word: two}\nstages:\n  b: {command: {run: 'cat ${a.x} > ${out.y}', outputs: {y: y}}}\n",
     );
-    project.file("shared/base.yaml", "vars: {word: one, end: '!${var.word}'}\nstages:\n  a: {command: {run: ['sh', '-c', 'echo ${var.word}${var.end} > out/x'], outputs: {x: x}}}\n");
+    project.file("shared/base.yaml", "vars: {word: one, end: '!${var.word}'}\nstages:\n  a: {command: {run: 'echo ${var.word}${var.end} > ${out.x}', outputs: {x: x}}}\n");
     project.done();
     assert_eq!(project.read("out/p/b/y"), "two!two\n");
     project.run(&["run", "p.yaml", "--set", "word=3"]).code(0);
@@ -90,7 +90,7 @@ fn variables_fragments_and_settings_combine() {
             "run",
             "p.yaml",
             "--set",
-            "a.run=[sh, -c, 'echo set > out/x']",
+            "a.run=[sh, -c, 'echo set > ${out.x}']",
         ])
         .code(0);
     assert_eq!(project.read("out/p/b/y"), "set\n");
