@@ -1,7 +1,10 @@
 //! Parameters of `tabulate`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::input::{Collection, Input};
 use crate::kind::{Output, Stage};
@@ -34,6 +37,10 @@ pub struct Tabulate {
     /// A file with published numbers to show beside ours (docs/stages/tabulate.md has its form).
     #[serde(default)]
     pub published: Option<Input>,
+    /// What selects among the published numbers where it is no axis of the results:
+    /// `{method: fixmatch_ra, dataset: cifar10}`.
+    #[serde(default)]
+    pub published_at: BTreeMap<String, Value>,
     /// Title of the table.
     #[serde(default)]
     pub title: Option<String>,

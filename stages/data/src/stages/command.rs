@@ -244,11 +244,7 @@ fn judge(child: &Child, status: ExitStatus) -> Result<(), StageError> {
         (_, Some(signal)) => format!("was killed by signal {signal}"),
         _ => format!("ended: {status}"),
     };
-    let help = format!(
-        "its last lines are in the log: rematch log '{}'",
-        child.job.name
-    );
-    Err(StageError::failed(format!("the command {how}")).help(help))
+    Err(StageError::failed(format!("the command {how}")))
 }
 
 /// Checks that an output is there; one that was left in the command's own folder is moved.
