@@ -89,12 +89,12 @@ fn trainer() -> Result<Check> {
         )));
     };
     let text = |name: &str| facts[name].as_str().unwrap_or("?").to_owned();
-    let found = format!(
-        "rematch-train {}, libtorch {}; {}",
-        text("version"),
-        text("libtorch"),
-        text("cuda_in_words")
-    );
+    let cuda = match (facts["cuda_library"].as_bool(), facts["gpus"].as_u64().unwrap_or(0)) {
+        (Some(true), 0) => "CUDA library, but no GPU that it can use".to_owned(),
+        (Some(true), n) => format!("CUDA with {n} GPU{}", if n == 1 { "" } else { "s" }),
+        _ => "CPU only".to_owned(),
+    };
+    let found = format!("rematch-train {}, libtorch {}, {cuda}", text("version"), text("libtorch"));
     Ok(Check {
         what: "trainer",
         good: true,

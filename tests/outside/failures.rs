@@ -14,7 +14,7 @@ stages:
     let ran = project.run(&["run", "p.yaml"]).code(1);
     for words in [
         "failed bad",
-        "exit code 7",
+        "ended with code 7",
         "| went wrong",
         "rematch log 'bad'",
         "1 failed, 1 not started",

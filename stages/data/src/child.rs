@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Arc;
@@ -161,8 +161,8 @@ impl Events {
 
 /// Does the job in `job_file` with `body` and returns the exit code for it.
 ///
-/// The report, or the error, is in the work folder when this returns; errors are on standard error
-/// as well. A panic of `body` counts as a failure.
+/// The report, with the error if there is one, is in the work folder when this returns; an error that
+/// could not get there is on standard error. A panic of `body` counts as a failure.
 pub fn run(job_file: &Path, body: impl FnOnce(&Child) -> Result<Report, StageError>) -> i32 {
     let child = match start(job_file) {
         Ok(child) => child,
@@ -185,18 +185,20 @@ pub fn run(job_file: &Path, body: impl FnOnce(&Child) -> Result<Report, StageErr
     let (mut report, code) = match result {
         Ok(report) => (report, exit::DONE),
         Err(error) => {
-            print(&error);
-            (
-                Report {
-                    error: Some(error.failure()),
-                    ..Report::default()
-                },
-                error.exit_code(),
-            )
+            // A person who started the job by hand reads no report.
+            if io::stderr().is_terminal() {
+                print(&error);
+            }
+            let error_report = Report {
+                error: Some(error.failure()),
+                ..Report::default()
+            };
+            (error_report, error.exit_code())
         }
     };
-    if lock.is_err() {
+    if let Err(error) = &lock {
         // The folder, and the report in it, belong to another process.
+        print(error);
         return code;
     }
     // JSON has no word for these.

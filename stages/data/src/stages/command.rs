@@ -169,7 +169,7 @@ impl Group {
         let watch = process::Command::new("/bin/sh")
             .args([
                 "-c",
-                "read -r line; kill -KILL -- \"-$1\"",
+                "read -r line; kill -s KILL -- \"-$1\"",
                 "sh",
                 &leader.id().to_string(),
             ])
