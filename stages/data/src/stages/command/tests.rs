@@ -134,6 +134,20 @@ fn an_order_to_stop_reaches_the_command() {
     assert!(gone(fs::read_to_string(&pid).unwrap().trim()));
 }
 
+#[test]
+fn the_watch_ends_a_command_whose_job_was_killed() {
+    let mut command = process::Command::new("sleep");
+    let mut group = Group::start({
+        command.arg("600");
+        command
+    })
+    .unwrap();
+    // What the system does to our end of the pipe when it ends us.
+    drop(group.watch.as_mut().unwrap().stdin.take());
+    let status = group.leader.wait().unwrap();
+    assert_eq!(status.signal(), Some(9));
+}
+
 /// Whether a process has ended; one that nobody waited for yet counts as well.
 fn gone(pid: &str) -> bool {
     let until = Instant::now() + Duration::from_secs(5);
