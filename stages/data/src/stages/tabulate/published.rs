@@ -64,7 +64,7 @@ impl Published {
                 "{} holds no published numbers: {error}",
                 path.display()
             ));
-            error.help("docs/stages/tabulate.md shows the form of such a file")
+            error.help("pipelines/fixmatch/table2.yaml shows the form of such a file")
         })
     }
 
