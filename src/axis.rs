@@ -191,12 +191,7 @@ impl Axes {
     }
 
     /// Every combination of values of `axes`, the last axis fastest; `fixed` axes keep one value.
-    fn each(
-        &self,
-        axes: &BTreeSet<usize>,
-        fixed: &[(usize, usize)],
-        visit: &mut dyn FnMut(&[(usize, usize)]),
-    ) -> Result<()> {
+    fn each(&self, axes: &BTreeSet<usize>, fixed: &[(usize, usize)], visit: Visit) -> Result<()> {
         let choices: Vec<(usize, Vec<usize>)> = axes
             .iter()
             .map(|axis| match fixed.iter().find(|(known, _)| known == axis) {
@@ -241,11 +236,10 @@ impl Axes {
     }
 }
 
-fn combine(
-    choices: &[(usize, Vec<usize>)],
-    point: &mut Vec<(usize, usize)>,
-    visit: &mut dyn FnMut(&[(usize, usize)]),
-) {
+/// Sees the axes and values of a point.
+type Visit<'a> = &'a mut dyn FnMut(&[(usize, usize)]);
+
+fn combine(choices: &[(usize, Vec<usize>)], point: &mut Vec<(usize, usize)>, visit: Visit) {
     let Some(((axis, values), rest)) = choices.split_first() else {
         return visit(point);
     };

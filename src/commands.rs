@@ -75,6 +75,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 struct Project {
     plan: Plan,
     store: Store,
+    /// In place of a store, where there is none and nothing is to be kept.
+    _scratch: Option<tempfile::TempDir>,
     results: Results,
     pipeline: PathBuf,
     settings: Vec<(String, String)>,
@@ -82,14 +84,31 @@ struct Project {
 }
 
 impl Project {
+    /// For looking: a store is not created where there is none.
     fn open(global: &Global, selection: &Selection) -> Result<Self> {
-        let root = project_root();
-        let store = Store::open(
-            &global
-                .store
-                .clone()
-                .unwrap_or_else(|| root.join(".rematch")),
-        )?;
+        let path = store_path(global);
+        if let Some(store) = Store::open_existing(&path)? {
+            return Self::with(global, selection, store, None);
+        }
+        let scratch = tempfile::tempdir()
+            .map_err(|e| Error::system(format!("cannot create a temporary folder: {e}")))?;
+        let store = Store::open(&scratch.path().join("store"))?;
+        Self::with(global, selection, store, Some(scratch))
+    }
+
+    /// For running.
+    fn create(global: &Global, selection: &Selection) -> Result<Self> {
+        // What is wrong with the pipeline is said before anything is created.
+        Self::open(global, selection)?;
+        Self::with(global, selection, Store::open(&store_path(global))?, None)
+    }
+
+    fn with(
+        global: &Global,
+        selection: &Selection,
+        store: Store,
+        scratch: Option<tempfile::TempDir>,
+    ) -> Result<Self> {
         let mut settings = selection.changes.settings.clone();
         let pipeline = match &selection.pipeline {
             Some(path) => path.clone(),
@@ -108,13 +127,17 @@ impl Project {
             eprintln!("{} {warning}", style.yellow("warning:"));
         }
         let results = Results::new(
-            &global.out.clone().unwrap_or_else(|| root.join("out")),
+            &global
+                .out
+                .clone()
+                .unwrap_or_else(|| project_root().join("out")),
             &plan.pipeline,
         );
         let selected = pattern::select(&plan, &selection.patterns)?;
         Ok(Self {
             plan,
             store,
+            _scratch: scratch,
             results,
             pipeline,
             settings,
@@ -150,6 +173,13 @@ impl Project {
         });
         Ok(self.store.append_history(&record)?)
     }
+}
+
+fn store_path(global: &Global) -> PathBuf {
+    global
+        .store
+        .clone()
+        .unwrap_or_else(|| project_root().join(".rematch"))
 }
 
 /// The pipeline of the last run, with its `--set`.

@@ -401,7 +401,10 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
                 self.progress.on(&RunEvent::JobSays { job, says: &event });
                 Ok(())
             }
-            Heard::Job(Message::Ended(id, ended)) => self.ended(NodeIndex::new(id), &ended),
+            Heard::Job(Message::Ended(id, ended)) => {
+                self.ended(NodeIndex::new(id), &ended);
+                Ok(())
+            }
             Heard::Published(job, result) => self.published(job, *result),
             Heard::Signal => {
                 self.signals += 1;
@@ -430,26 +433,20 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         }
     }
 
-    fn ended(&mut self, job: NodeIndex, ended: &Ended) -> Result<()> {
+    fn ended(&mut self, job: NodeIndex, ended: &Ended) {
         let State::Running(running) =
             std::mem::replace(&mut self.states[job.index()], State::Stopped)
         else {
-            return Ok(());
+            return;
         };
         self.slots.give_back(&running.share);
         let work = running.reservation.work().to_owned();
         let report = launch::read_report(&work);
+        // Jobs that cannot save anything just die when they are asked to stop.
+        let stopped = *ended == Ended::Exit(exit::INTERRUPTED) || self.signals > 0;
         match ended {
             Ended::Exit(exit::DONE) => self.publish(job, *running, report),
-            Ended::Exit(exit::INTERRUPTED) => {
-                self.stopped(job);
-                Ok(())
-            }
-            // Jobs that cannot save anything just die when they are asked to stop.
-            _ if self.closing && self.signals > 0 => {
-                self.stopped(job);
-                Ok(())
-            }
+            _ if stopped => self.stopped(job),
             _ => {
                 let code = if let Ended::Exit(code) = ended {
                     *code
@@ -457,11 +454,12 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
                     exit::FAILED
                 };
                 // A job whose time is over reports that it was told to stop, which is not the reason.
-                let reported = report.error.filter(|_| !matches!(ended, Ended::TimedOut(_)));
+                let reported = report
+                    .error
+                    .filter(|_| !matches!(ended, Ended::TimedOut(_)));
                 let failure = reported.unwrap_or_else(|| launch::describe(ended));
                 let log = launch::tail(&work.join(LOG));
                 self.fail(job, &failure, &log, code);
-                Ok(())
             }
         }
     }
@@ -477,7 +475,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
     }
 
     /// Puts a job's outputs into the store, in a thread of its own.
-    fn publish(&mut self, job: NodeIndex, running: Running, report: Report) -> Result<()> {
+    fn publish(&mut self, job: NodeIndex, running: Running, report: Report) {
         let spec = &self.plan.graph[job];
         let Running {
             reservation,
@@ -488,16 +486,17 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         self.states[job.index()] = State::Publishing { started };
         // What the user changed while the job ran may or may not be in its result.
         for input in &spec.inputs {
-            if let InputFrom::File(path) = &input.from {
-                let now = self.store.artifact_of(path)?.digest;
-                if reservation.key().inputs.get(&input.name) != Some(&now) {
-                    let failure = Failure {
-                        message: format!("{} changed while the job ran", path.display()),
-                        help: Some("run again".into()),
-                    };
-                    self.fail(job, &failure, "", exit::FAILED);
-                    return Ok(());
-                }
+            let InputFrom::File(path) = &input.from else {
+                continue;
+            };
+            let now = self.store.artifact_of(path).map(|artifact| artifact.digest);
+            if reservation.key().inputs.get(&input.name) != now.as_ref().ok() {
+                let failure = Failure {
+                    message: format!("{} changed while the job ran", path.display()),
+                    help: Some("run again".into()),
+                };
+                self.fail(job, &failure, "", exit::FAILED);
+                return;
             }
         }
         let work = reservation.work().to_owned();
@@ -533,7 +532,6 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
             let result = reservation.publish(&outputs, log.as_deref(), meta);
             let _ = sender.send(Heard::Published(job, Box::new(result)));
         });
-        Ok(())
     }
 
     fn published(&mut self, job: NodeIndex, result: rematch_cache::Result<Entry>) -> Result<()> {
@@ -582,8 +580,23 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         }
         self.states[job.index()] = State::Failed;
         self.summary.failed.push(spec.name.clone());
-        if !self.settings.keep_going {
+        if !self.settings.keep_going && !self.closing {
             self.closing = true;
+            let running = self
+                .states
+                .iter()
+                .filter(|state| matches!(state, State::Running(_)))
+                .count();
+            if running > 0 {
+                let jobs = if running == 1 {
+                    "1 running job"
+                } else {
+                    &format!("{running} running jobs")
+                };
+                let text =
+                    format!("no more jobs start; waiting for {jobs} to end (--keep-going goes on)");
+                self.progress.on(&RunEvent::Warning { text: &text });
+            }
         }
     }
 

@@ -57,7 +57,7 @@ pub fn key(plan: &Plan, job: NodeIndex, known: &Known, store: &Store) -> Result<
             From::Job(other, output) => known
                 .get(other)
                 .and_then(|outputs| outputs.get(output))
-                .cloned()
+                .copied()
                 .ok_or_else(|| {
                     Error::system(format!(
                         "{}: its input {} is not known yet",

@@ -73,19 +73,15 @@ pub fn select(plan: &Plan, patterns: &[String]) -> Result<BTreeSet<NodeIndex>> {
                 .map(|job| job.stage.as_str())
                 .collect();
             let error = Error::usage(format!("no job matches `{text}`"));
-            return Err(match stages.contains(pattern.stage) {
-                true => {
-                    let first = plan
-                        .graph
-                        .node_weights()
-                        .find(|job| job.stage == pattern.stage);
-                    error.help(format!(
-                        "its jobs look like {}",
-                        first.map_or("?", |job| &job.name)
-                    ))
-                }
-                false => error.suggest(pattern.stage, stages),
-            });
+            if !stages.contains(pattern.stage) {
+                return Err(error.suggest(pattern.stage, stages));
+            }
+            let first = plan
+                .graph
+                .node_weights()
+                .find(|job| job.stage == pattern.stage);
+            let name = first.map_or("?", |job| &job.name);
+            return Err(error.help(format!("its jobs look like {name}")));
         }
     }
     Ok(selected)

@@ -286,52 +286,35 @@ impl<'a> Builder<'a> {
             Target::Stage { stage, output, all } => {
                 let fan = &self.fans[stage.as_str()];
                 let here = point.on(&fan.axes);
-                let jobs: Vec<NodeIndex> = if *all {
-                    let shared: BTreeSet<usize> = here.0.iter().map(|(axis, _)| *axis).collect();
-                    fan.jobs
-                        .iter()
-                        .filter(|(p, _)| p.on(&shared) == here)
-                        .map(|(_, job)| *job)
-                        .collect()
-                } else {
-                    fan.at.get(&here).copied().into_iter().collect()
-                };
-                let mut members = Vec::new();
-                for job in jobs {
+                if !all {
+                    let job = *fan.at.get(&here).ok_or_else(|| {
+                        Error::usage(format!(
+                            "stage `{stage}` has no job at this point: `exclude` leaves it out"
+                        ))
+                    })?;
                     self.check_output(job, stage, output)?;
                     references.push((job, output.clone()));
-                    let values: BTreeMap<String, Value> = self.point_values(&fan.jobs, job);
-                    members.push((values, input(references.len() - 1)));
+                    return Ok(input(references.len() - 1));
                 }
-                if *all {
-                    return Ok(members
-                        .into_iter()
-                        .map(|(point, file)| json!({ "point": point, "file": file }))
-                        .collect());
+                let shared: BTreeSet<usize> = here.0.iter().map(|(axis, _)| *axis).collect();
+                let mut members = Vec::new();
+                for (point, job) in fan.jobs.iter().filter(|(p, _)| p.on(&shared) == here) {
+                    self.check_output(*job, stage, output)?;
+                    references.push((*job, output.clone()));
+                    let file = input(references.len() - 1);
+                    members.push(json!({ "point": self.values(point), "file": file }));
                 }
-                members.pop().map(|(_, file)| file).ok_or_else(|| {
-                    Error::usage(format!(
-                        "stage `{stage}` has no job at this point: `exclude` leaves it out"
-                    ))
-                })
+                Ok(Value::Array(members))
             }
         }
     }
 
-    fn point_values(&self, jobs: &[(Point, NodeIndex)], job: NodeIndex) -> BTreeMap<String, Value> {
+    /// Axes and values of a point.
+    fn values(&self, point: &Point) -> BTreeMap<&str, &Value> {
         let axes = &self.pipeline.axes.list;
-        let point = jobs
-            .iter()
-            .find(|(_, known)| *known == job)
-            .map(|(point, _)| point);
-        let pairs = point.into_iter().flat_map(|point| &point.0);
+        let pairs = point.0.iter();
         pairs
-            .map(|(axis, value)| {
-                (
-                    axes[*axis].name.clone(),
-                    axes[*axis].values[*value].value.clone(),
-                )
-            })
+            .map(|(axis, value)| (axes[*axis].name.as_str(), &axes[*axis].values[*value].value))
             .collect()
     }
 
@@ -360,7 +343,7 @@ impl<'a> Builder<'a> {
                 .any(|stage| stage.name == part.name)
             {
                 let error = Error::usage(format!(
-                    "stage `{}` has the name of a part of split {split:?}",
+                    "stage `{}` has the name of a part of the split `{split}`",
                     part.name
                 ));
                 return Err(error.help("give the stage another name"));

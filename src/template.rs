@@ -102,8 +102,9 @@ impl Template {
         let mut holes = Vec::new();
         for piece in pieces {
             match piece {
-                Piece::Text(text) => holes.push(Hole::Text(text)),
-                Piece::Reference(Reference::Child(text)) => holes.push(Hole::Text(text)),
+                Piece::Text(text) | Piece::Reference(Reference::Child(text)) => {
+                    holes.push(Hole::Text(text));
+                }
                 Piece::Reference(Reference::Axis { name, path }) => {
                     let axis = scope
                         .axes

@@ -71,14 +71,9 @@ fn trainer() -> Result<Check> {
         found,
         facts: Value::Null,
     };
-    let output = match Command::new(&trainer).arg("--probe").output() {
-        Ok(output) => output,
-        Err(_) => {
-            return Ok(bad(format!(
-                "{} is not there; run `make setup`, then `cargo build --release`",
-                trainer.display()
-            )));
-        }
+    let Ok(output) = Command::new(&trainer).arg("--probe").output() else {
+        let how = "run `make setup`, then `cargo build --release`";
+        return Ok(bad(format!("{} is not there; {how}", trainer.display())));
     };
     let Ok(facts) = serde_json::from_slice::<Value>(&output.stdout) else {
         let words = String::from_utf8_lossy(&output.stderr);
@@ -89,12 +84,19 @@ fn trainer() -> Result<Check> {
         )));
     };
     let text = |name: &str| facts[name].as_str().unwrap_or("?").to_owned();
-    let cuda = match (facts["cuda_library"].as_bool(), facts["gpus"].as_u64().unwrap_or(0)) {
+    let cuda = match (
+        facts["cuda_library"].as_bool(),
+        facts["gpus"].as_u64().unwrap_or(0),
+    ) {
         (Some(true), 0) => "CUDA library, but no GPU that it can use".to_owned(),
         (Some(true), n) => format!("CUDA with {n} GPU{}", if n == 1 { "" } else { "s" }),
         _ => "CPU only".to_owned(),
     };
-    let found = format!("rematch-train {}, libtorch {}, {cuda}", text("version"), text("libtorch"));
+    let found = format!(
+        "rematch-train {}, libtorch {}, {cuda}",
+        text("version"),
+        text("libtorch")
+    );
     Ok(Check {
         what: "trainer",
         good: true,
@@ -132,9 +134,8 @@ fn storage(path: &Path) -> Vec<Check> {
         }
     };
     let root = store.root().to_owned();
-    let free = rustix::fs::statvfs(&root)
-        .map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize))
-        .unwrap_or(0);
+    let free =
+        rustix::fs::statvfs(&root).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
     let enough = free > 1 << 30;
     let found = format!(
         "{}, {:.1} GB free{}",

@@ -24,7 +24,7 @@ pub struct Flags {
 }
 
 pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<ExitCode> {
-    let project = Project::open(global, selection)?;
+    let project = Project::create(global, selection)?;
     project.note_run()?;
     let (light, trainer) = programs()?;
     let machine = Machine::here();
@@ -94,11 +94,10 @@ fn show_results(project: &Project, summary: &Summary) {
 /// Says where the results are, or how to go on.
 fn advise(project: &Project, summary: &Summary) {
     if summary.interrupted && summary.failed.is_empty() {
-        let set: String = project
-            .settings
-            .iter()
-            .map(|(key, value)| format!(" --set '{key}={value}'"))
-            .collect();
+        let mut set = String::new();
+        for (key, value) in &project.settings {
+            set += &format!(" --set '{key}={value}'");
+        }
         eprintln!(
             "to go on where it stopped: rematch run {}{set}",
             short(&project.pipeline)

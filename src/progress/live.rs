@@ -10,6 +10,11 @@ use super::plain::Plain;
 use super::{Progress, RunEvent};
 use crate::style::Style;
 
+/// A job that told how far it is.
+const WITH_BAR: &str = "  {prefix} {bar:20} {msg}";
+/// A job that did not.
+const WITHOUT_BAR: &str = "  {prefix} {elapsed}{msg}";
+
 /// Draws bars; what a log would keep stays above them as lines.
 pub struct Live {
     bars: MultiProgress,
@@ -64,7 +69,7 @@ impl Progress for Live {
             RunEvent::Fresh { .. } => self.whole.inc(1),
             RunEvent::JobStarted { job, .. } => {
                 let bar = self.bars.insert_before(&self.whole, ProgressBar::new(0));
-                bar.set_style(template("  {prefix} {bar:20} {msg}"));
+                bar.set_style(template(WITHOUT_BAR));
                 bar.set_prefix((*job).to_owned());
                 bar.tick();
                 let running = Running {
@@ -79,6 +84,9 @@ impl Progress for Live {
                 if let Some(running) = self.jobs.get_mut(*job) {
                     match says {
                         Event::Progress { done, total, unit } => {
+                            if running.unit.is_empty() {
+                                running.bar.set_style(template(WITH_BAR));
+                            }
                             running.meter.update(*done, *total);
                             running.bar.set_length(*total);
                             running.bar.set_position(*done);

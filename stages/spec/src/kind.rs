@@ -246,7 +246,9 @@ fn check_output(output: &Output) -> Result<(), Invalid> {
     let mut steps = std::path::Path::new(path).components();
     let inside = steps.all(|step| matches!(step, std::path::Component::Normal(_)));
     if path.is_empty() || !inside || path.ends_with('/') || path.contains('\0') {
-        let message = format!("`{path}` is no place for an output; expected a relative path such as result.json");
+        let message = format!(
+            "`{path}` is no place for an output; expected a relative path such as result.json"
+        );
         return Err(Invalid::at(at, message));
     }
     Ok(())
@@ -320,12 +322,14 @@ fn keep_what_matters(value: &mut Value, schema: &Value, root: &Value) {
 
 /// Follows a `$ref`.
 fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
-    match schema.get("$ref").and_then(Value::as_str) {
-        Some(target) => root
-            .pointer(target.trim_start_matches('#'))
-            .unwrap_or(schema),
-        None => schema,
-    }
+    let Some(target) = schema.get("$ref").and_then(Value::as_str) else {
+        return schema;
+    };
+    // schemars writes every reference like this. Looked up for each parameter of each job.
+    let named = target.strip_prefix("#/$defs/");
+    named
+        .and_then(|name| root["$defs"].get(name))
+        .unwrap_or(schema)
 }
 
 /// A schema and everything behind its `anyOf`, `oneOf` and `allOf`.

@@ -4,6 +4,7 @@
 //! A named split stands for its whole preparation. `${cifar10.3@40-1.labeled}` works like a reference
 //! to a stage; [`Named::stages`] are the stages behind it, shared between all splits that need them.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde_json::{Value, json};
@@ -42,6 +43,18 @@ pub struct NamedStage {
     pub kind: &'static str,
     /// Its parameters, with references to the other stages of the preparation.
     pub params: Value,
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            dataset,
+            seed,
+            size,
+            valid,
+        } = self;
+        write!(f, "{dataset}.{seed}@{size}-{valid}")
+    }
 }
 
 impl FromStr for Named {

@@ -34,7 +34,7 @@ pub struct Tabulate {
     /// Digits after the point.
     #[serde(default = "two")]
     pub digits: u8,
-    /// A file with published numbers to show beside ours (docs/stages/tabulate.md has its form).
+    /// A file with published numbers to show beside ours (docs/tables.md has its form).
     #[serde(default)]
     pub published: Option<Input>,
     /// What selects among the published numbers where it is no axis of the results:
