@@ -95,7 +95,7 @@ impl Pipeline {
             return Err(StageError::usage("augment: CTAugment learns from labeled images, and does not change them").help(help));
         }
         let learns = unlabeled.iter().any(|view| matches!(view.strong, Strong::CtAugment { .. }));
-        let probe = learns.then(|| View { weak: labeled.weak, strong: Strong::CtAugment { cutout: false } });
+        let probe = learns.then_some(View { weak: labeled.weak, strong: Strong::CtAugment { cutout: false } });
         Ok(Self { seed, batch, ratio: views.ratio, labeled, unlabeled, probe })
     }
 
