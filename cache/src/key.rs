@@ -48,7 +48,7 @@ impl Key {
 
     /// The canonical JSON: no spaces, members sorted by name at every level.
     pub fn to_json(&self) -> String {
-        let mut text = String::with_capacity(256);
+        let mut text = String::with_capacity(1024);
         write(&self.fields(), &mut text);
         text
     }
@@ -102,7 +102,7 @@ fn write(value: &Value, text: &mut String) {
         for (name, member) in &members {
             text.push(between);
             between = ',';
-            text.push_str(&Value::from(*name).to_string());
+            quote(name, text);
             text.push(':');
             write(member, text);
         }
@@ -116,8 +116,23 @@ fn write(value: &Value, text: &mut String) {
             write(item, text);
         }
         text.push(']');
+    } else if let Some(inner) = value.as_str() {
+        quote(inner, text);
     } else {
         text.push_str(&scalar(value));
+    }
+}
+
+/// A text as JSON. Most are names and digests, which `status` writes by the thousand: what needs no
+/// escape is copied as it is.
+fn quote(inner: &str, text: &mut String) {
+    let plain = |b: u8| b >= 0x20 && b != b'"' && b != b'\\';
+    if inner.bytes().all(plain) {
+        text.push('"');
+        text.push_str(inner);
+        text.push('"');
+    } else {
+        text.push_str(&Value::from(inner).to_string());
     }
 }
 
@@ -281,6 +296,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_text_is_written_as_json_writes_it(text in any::<String>()) {
+            let mut written = String::new();
+            quote(&text, &mut written);
+            prop_assert_eq!(written, serde_json::to_string(&text).unwrap());
+        }
+
         #[test]
         fn ids_differ_exactly_if_a_change_is_named(a in any_json(), b in any_json()) {
             let (a, b) = (key(a), key(b));
