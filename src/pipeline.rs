@@ -610,9 +610,9 @@ fn in_words(message: &str) -> String {
     for (from, to) in [
         ("invalid type: ", "found "),
         ("invalid value: ", "found "),
-        ("expected u32", "expected a whole number"),
-        ("expected u64", "expected a whole number"),
-        ("expected usize", "expected a whole number"),
+        ("expected u32", "expected a whole number, 0 or more"),
+        ("expected u64", "expected a whole number, 0 or more"),
+        ("expected usize", "expected a whole number, 0 or more"),
         ("expected u8", "expected a whole number from 0 to 255"),
         ("expected i64", "expected a whole number"),
         ("expected f64", "expected a number"),

@@ -486,7 +486,11 @@ fn user_file(folder: &Path, name: &str) -> Result<PathBuf> {
     }
     let path = folder.join(name);
     let error = Error::usage(format!("there is no file `{}`", path.display()));
-    Err(error.help("a path is relative to the pipeline file; a stage's output is ${stage.output}"))
+    Err(error.help(if Path::new(name).is_absolute() {
+        "check the path; a mirror (REMATCH_MIRROR) must hold archives under their official names"
+    } else {
+        "a path is relative to the pipeline file; a stage's output is ${stage.output}"
+    }))
 }
 
 /// Visits every `{"$input": …}` in JSON, with its path.
