@@ -110,7 +110,18 @@ impl Project {
         scratch: Option<tempfile::TempDir>,
     ) -> Result<Self> {
         let mut settings = selection.changes.settings.clone();
-        let pipeline = match &selection.pipeline {
+        let mut patterns = selection.patterns.clone();
+        // The first word is a pipeline or, where it cannot be one, a pattern.
+        let named = selection.pipeline.as_ref().filter(|path| {
+            let yaml = path
+                .extension()
+                .is_some_and(|ending| ending == "yaml" || ending == "yml");
+            yaml || path.exists()
+        });
+        if let (None, Some(pattern)) = (named, &selection.pipeline) {
+            patterns.insert(0, pattern.to_string_lossy().into_owned());
+        }
+        let pipeline = match named {
             Some(path) => path.clone(),
             None => {
                 let (path, used) = last_pipeline(&store)?;
@@ -133,7 +144,7 @@ impl Project {
                 .unwrap_or_else(|| project_root().join("out")),
             &plan.pipeline,
         );
-        let selected = pattern::select(&plan, &selection.patterns)?;
+        let selected = pattern::select(&plan, &patterns)?;
         Ok(Self {
             plan,
             store,

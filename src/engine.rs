@@ -306,6 +306,9 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
             return Ok(());
         }
         for job in self.queued.clone() {
+            if self.closing {
+                break;
+            }
             let spec = &self.plan.graph[job];
             let Some(share) = self.slots.take(spec.declaration.kind.program, &spec.needs) else {
                 continue;
@@ -384,9 +387,11 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
             }
             Err(error) => {
                 self.slots.give_back(&share);
+                let trainer = spec.declaration.kind.program == Program::Trainer;
+                let help = "`make setup`, then `cargo build --release`, makes it; `rematch doctor` looks at everything";
                 let failure = Failure {
                     message: error.message().to_owned(),
-                    help: error.advice().map(str::to_owned),
+                    help: trainer.then(|| help.to_owned()),
                 };
                 self.fail(job, &failure, "", exit::USAGE);
                 Ok(())

@@ -85,7 +85,7 @@ pub fn why(plan: &Plan, job: NodeIndex, key: &Key, store: &Store) -> Result<Why>
     let old = store.last_key(&plan.pipeline, &plan.graph[job].name)?;
     Ok(match old {
         None => Why::Never,
-        Some(old) => match changes(&old, key) {
+        Some(old) => match without_echoes(changes(&old, key)) {
             changes if changes.is_empty() => Why::Lost {
                 what: lost(store, key)?,
             },
@@ -94,15 +94,32 @@ pub fn why(plan: &Plan, job: NodeIndex, key: &Key, store: &Store) -> Result<Why>
     })
 }
 
+/// An input that comes or goes shows in the parameters as well, as a hole; once is enough.
+fn without_echoes(changes: Vec<Change>) -> Vec<Change> {
+    let inputs: Vec<String> = changes
+        .iter()
+        .filter_map(|change| change.field.strip_prefix("inputs.").map(str::to_owned))
+        .collect();
+    let echo = |change: &Change| {
+        change
+            .field
+            .strip_prefix("params.")
+            .is_some_and(|field| inputs.iter().any(|i| i == field))
+    };
+    changes.into_iter().filter(|change| !echo(change)).collect()
+}
+
 fn lost(store: &Store, key: &Key) -> Result<String> {
-    Ok(match store.lookup(&key.id())? {
+    let id = key.id();
+    Ok(match store.lookup(&id)? {
         Lookup::Damaged { path, .. } => format!("its entry {} is damaged", path.display()),
         Lookup::Incomplete { output, .. } => {
             format!("its output `{output}` is gone from the store")
         }
-        Lookup::Found(_) | Lookup::Absent => {
-            "it did not finish, or its entry is gone from the store".into()
+        Lookup::Found(_) | Lookup::Absent if store.work_path(&id).exists() => {
+            "did not finish last time".into()
         }
+        Lookup::Found(_) | Lookup::Absent => "its result is gone from the store".into(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use rematch_spec::kind::StageKind;
 use serde_json::{Value, json};
 
 use crate::cli::{Global, OneJob};
@@ -52,16 +53,17 @@ pub fn exec(global: &Global, job: &OneJob) -> Result<ExitCode> {
             match why {
                 Why::Changed { changes } => {
                     for change in changes {
+                        let default = default_of(job.declaration.kind, &change.field);
                         print_line(&format!("  {}", style.bold(&change.field)));
                         print_line(&format!(
                             "    {} {}",
                             style.red("old"),
-                            show(change.old.as_ref())
+                            show(change.old.as_ref(), default.as_ref())
                         ));
                         print_line(&format!(
                             "    {} {}",
                             style.green("new"),
-                            show(change.new.as_ref())
+                            show(change.new.as_ref(), default.as_ref())
                         ));
                     }
                 }
@@ -88,10 +90,19 @@ pub fn exec(global: &Global, job: &OneJob) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(value: Option<&Value>) -> String {
-    match value {
-        None => "(not set: the default)".into(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+/// The default of a parameter that stands at the top of the parameters.
+fn default_of(kind: &StageKind, field: &str) -> Option<Value> {
+    let name = field.strip_prefix("params.")?;
+    kind.schema()["properties"][name].get("default").cloned()
+}
+
+fn show(value: Option<&Value>, default: Option<&Value>) -> String {
+    match (value, default) {
+        (None, Some(default)) if !default.is_null() => {
+            format!("{} (the default)", show(Some(default), None))
+        }
+        (None, _) => "(not set)".into(),
+        (Some(Value::String(text)), _) => text.clone(),
+        (Some(other), _) => other.to_string(),
     }
 }

@@ -26,6 +26,9 @@ pub fn exec(global: &Global, job: &OneJob) -> Result<ExitCode> {
             None => return Err(none()),
         },
     };
+    if bytes.is_empty() {
+        eprintln!("{name} wrote nothing");
+    }
     let _ = std::io::stdout().write_all(&bytes);
     Ok(ExitCode::SUCCESS)
 }

@@ -94,15 +94,18 @@ fn show_results(project: &Project, summary: &Summary) {
 /// Says where the results are, or how to go on.
 fn advise(project: &Project, summary: &Summary) {
     if summary.interrupted && summary.failed.is_empty() {
-        let mut set = String::new();
-        for (key, value) in &project.settings {
-            set += &format!(" --set '{key}={value}'");
-        }
-        eprintln!(
-            "to go on where it stopped: rematch run {}{set}",
-            short(&project.pipeline)
-        );
+        let command: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
+        eprintln!("to go on where it stopped: rematch {}", command.join(" "));
     } else if summary.failed.is_empty() {
         eprintln!("results: {}", short(project.results.root()));
     }
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=@%+:,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }

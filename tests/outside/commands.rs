@@ -162,6 +162,29 @@ fn status_counts_jobs_by_stage() {
 }
 
 #[test]
+fn commands_without_a_pipeline_take_that_of_the_last_run() {
+    let project = Project::new(
+        "vars: {word: one}\nstages:\n  a: {command: {run: 'echo said >&2; echo ${var.word} > ${out.x}', outputs: {x: x}}}\n",
+    );
+    project.run(&["run", "p.yaml", "--set", "word=two"]).code(0);
+    project
+        .run(&["status"])
+        .code(0)
+        .says("all 1 jobs are up to date");
+    project.run(&["plan", "a"]).code(0).says("nothing to do");
+    project.run(&["log", "a"]).code(0).says("said");
+    project
+        .run(&["plan", "b"])
+        .code(2)
+        .says("no job matches `b`");
+    project
+        .run(&["plan", "q.yaml"])
+        .code(2)
+        .says("cannot read pipeline `q.yaml`");
+    project.run(&["plan", "p.yaml"]).code(0).says("1 to run");
+}
+
+#[test]
 fn doctor_looks_at_everything() {
     let project = Project::new("stages: {}\n");
     let output = project

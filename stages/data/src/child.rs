@@ -115,12 +115,16 @@ impl Child {
 
     /// A line worth showing while the job runs.
     pub fn note(&self, text: impl Into<String>) {
-        self.send(&Event::Note { text: text.into() });
+        let text = text.into();
+        log(&text);
+        self.send(&Event::Note { text });
     }
 
     /// A line worth showing at the end as well.
     pub fn warning(&self, text: impl Into<String>) {
-        self.send(&Event::Warning { text: text.into() });
+        let text = text.into();
+        log(&format!("warning: {text}"));
+        self.send(&Event::Warning { text });
     }
 
     /// Whether the job was told to stop, or its runner is gone.
@@ -214,6 +218,11 @@ pub fn run(job_file: &Path, body: impl FnOnce(&Child) -> Result<Report, StageErr
             }
         }
     }
+}
+
+/// Events are for the moment; the log keeps what a person may look for later.
+fn log(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 fn start(job_file: &Path) -> Result<Child, StageError> {
