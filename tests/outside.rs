@@ -6,6 +6,7 @@ mod outside {
     mod errors;
     mod failures;
     mod project;
+    mod quickstart;
     mod shipped;
     mod stopping;
     mod sweeps;
