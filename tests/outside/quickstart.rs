@@ -10,17 +10,17 @@ use super::project::{Project, Ran};
 /// The quickstart with few images and few steps.
 const SHORT: [&str; 12] = [
     "--set",
-    "steps=12",
+    "train.length={steps: 12}",
     "--set",
-    "report=4",
+    "train.report={steps: 4}",
+    "--set",
+    "train.augment=d.d.d",
+    "--set",
+    "split.size=20",
     "--set",
     "dataset.train_images=600",
     "--set",
     "dataset.test_images=200",
-    "--set",
-    "train.augment=d.d.d",
-    "--set",
-    "labels=20",
 ];
 
 fn trainer() -> Option<PathBuf> {
@@ -76,7 +76,8 @@ fn kills_at_random_instants_change_nothing_in_the_table() {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        let arguments = [&["run", &quickstart()], &SHORT[..]].concat();
+        let pipeline = quickstart();
+        let arguments = [&["run", &pipeline], &SHORT[..]].concat();
         let mut child = project
             .command(&arguments)
             .stdout(Stdio::null())
