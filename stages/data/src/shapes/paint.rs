@@ -39,18 +39,18 @@ impl Painter {
     pub fn paint(mut self, class: u8, out: &mut [u8]) {
         let d = &DIFFICULTY;
         let size = SHAPE.width as f64;
-        let (ground, second) = (self.colour(), self.colour());
+        let (ground, second) = (self.colour(d.ground), self.colour(d.ground));
         let ground_texture = self.texture();
         let clutter: Vec<Patch> = (0..self.stream.below(d.clutter + 1))
             .map(|_| self.patch((1.0, 9.0), (1.0, 5.0)))
             .collect();
 
-        let mut figure = self.colour();
+        let mut figure = self.colour(d.figure);
         while far(figure, ground) < d.contrast || far(figure, mix(ground, second, 0.5)) < d.contrast
         {
-            figure = self.colour();
+            figure = self.colour(d.figure);
         }
-        let figure_second = self.colour();
+        let figure_second = self.colour(d.figure);
         let figure_texture = self.texture();
         let stripes = self.chance(0.3);
 
@@ -132,11 +132,11 @@ impl Painter {
         self.stream.uniform() < p
     }
 
-    fn colour(&mut self) -> Colour {
+    fn colour(&mut self, range: (f64, f64)) -> Colour {
         [
-            self.between(0.05, 0.95),
-            self.between(0.05, 0.95),
-            self.between(0.05, 0.95),
+            self.between(range.0, range.1),
+            self.between(range.0, range.1),
+            self.between(range.0, range.1),
         ]
     }
 
@@ -171,7 +171,7 @@ impl Painter {
             along: self.direction(),
             half: (self.between(long.0, long.1), self.between(short.0, short.1)),
             round: self.chance(0.4),
-            colour: self.colour(),
+            colour: self.colour(DIFFICULTY.ground),
         }
     }
 }
