@@ -21,19 +21,33 @@ fn option(name: &str, default: &str) -> String {
 }
 
 fn number(name: &str, default: &str) -> i64 {
-    option(name, default).parse().unwrap_or_else(|_| panic!("{name} takes a number"))
+    option(name, default)
+        .parse()
+        .unwrap_or_else(|_| panic!("{name} takes a number"))
 }
 
 /// CPU seconds of this process so far.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<f64> = stat.rsplit(')').next().unwrap_or("").split_whitespace().map(|f| f.parse().unwrap_or(0.0)).collect();
+    let fields: Vec<f64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .map(|f| f.parse().unwrap_or(0.0))
+        .collect();
     // utime and stime, in hundredths of a second.
-    fields.get(11..13).map_or(f64::NAN, |t| (t[0] + t[1]) / 100.0)
+    fields
+        .get(11..13)
+        .map_or(f64::NAN, |t| (t[0] + t[1]) / 100.0)
 }
 
 fn main() {
-    let (steps, batch, uratio) = (number("--steps", "3"), number("--batch", "16"), number("--uratio", "7"));
+    let (steps, batch, uratio) = (
+        number("--steps", "3"),
+        number("--batch", "16"),
+        number("--uratio", "7"),
+    );
     tch::set_num_threads(number("--threads", "1") as i32);
     tch::set_num_interop_threads(1);
     shim::tune_malloc();
@@ -47,16 +61,32 @@ fn main() {
         _ => Device::Cpu,
     };
     let precision = option("--precision", "float32");
-    let shape = Shape { channels: 3, height: 32, width: 32, classes: 10 };
-    let student = Network::new(&train::Network::default(), shape, 1, device, precision == "bf16");
+    let shape = Shape {
+        channels: 3,
+        height: 32,
+        width: 32,
+        classes: 10,
+    };
+    let student = Network::new(
+        &train::Network::default(),
+        shape,
+        1,
+        device,
+        precision == "bf16",
+    );
     let teacher = student.teacher();
-    let settings = method::Fixmatch { uratio: uratio as usize, ..method::Fixmatch::default() };
+    let settings = method::Fixmatch {
+        uratio: uratio as usize,
+        ..method::Fixmatch::default()
+    };
     let mut fixmatch = build(&method::Method::Fixmatch(settings));
     let optimizer = Sgd::new(&train::Sgd::default(), &student);
     let ema = Ema::new(&student, &teacher, 0.999);
     let images = |count: i64| {
         // Channels last in memory, as the feed gives them.
-        Tensor::randint(256, [count, 32, 32, 3], (Kind::Float, device)).permute([0, 3, 1, 2]) * (2.0 / 255.0) - 1.0
+        Tensor::randint(256, [count, 32, 32, 3], (Kind::Float, device)).permute([0, 3, 1, 2])
+            * (2.0 / 255.0)
+            - 1.0
     };
     let batch = Batch {
         x: images(batch),
@@ -66,9 +96,18 @@ fn main() {
     let (mut cpu, mut wall) = (Vec::new(), Vec::new());
     for step in 0..=steps {
         let (from, start) = (cpu_seconds(), Instant::now());
-        let loss = fixmatch.loss(&Step { student: &student, teacher: &teacher, progress: 0.0 }, &batch);
+        let loss = fixmatch.loss(
+            &Step {
+                student: &student,
+                teacher: &teacher,
+                progress: 0.0,
+            },
+            &batch,
+        );
         loss.total().backward();
-        optimizer.step(0.03).expect("every parameter has a gradient");
+        optimizer
+            .step(0.03)
+            .expect("every parameter has a gradient");
         ema.update().expect("student and teacher are alike");
         if device.is_cuda() {
             Cuda::synchronize(0);
@@ -79,7 +118,17 @@ fn main() {
             wall.push(start.elapsed().as_secs_f64() * 1000.0);
         }
     }
-    assert!(student.logits(&batch.x, Bn::Eval).isfinite().all().int64_value(&[]) == 1);
+    assert!(
+        student
+            .logits(&batch.x, Bn::Eval)
+            .isfinite()
+            .all()
+            .int64_value(&[])
+            == 1
+    );
     let images = batch.x.size()[0] + 2 * batch.u[0].size()[0];
-    println!("{}", json!({"cpu_ms": cpu, "wall_ms": wall, "images": images, "precision": precision}));
+    println!(
+        "{}",
+        json!({"cpu_ms": cpu, "wall_ms": wall, "images": images, "precision": precision})
+    );
 }

@@ -35,8 +35,18 @@ impl BatchNorm {
         Self {
             weight: builder.constant(&format!("{name}.weight"), Role::Offset, channels, 1.0),
             bias: builder.constant(&format!("{name}.bias"), Role::Offset, channels, 0.0),
-            running_mean: builder.constant(&format!("{name}.running_mean"), Role::Statistic, channels, 0.0),
-            running_var: builder.constant(&format!("{name}.running_var"), Role::Statistic, channels, 1.0),
+            running_mean: builder.constant(
+                &format!("{name}.running_mean"),
+                Role::Statistic,
+                channels,
+                0.0,
+            ),
+            running_var: builder.constant(
+                &format!("{name}.running_var"),
+                Role::Statistic,
+                channels,
+                1.0,
+            ),
             momentum,
         }
     }
@@ -47,7 +57,16 @@ impl BatchNorm {
         let running = (bn != Bn::Observe).then_some((&self.running_mean, &self.running_var));
         let (mean, var) = running.unzip();
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
-        x.batch_norm(weight, bias, mean, var, bn != Bn::Eval, 1.0 - self.momentum, EPSILON, true)
+        x.batch_norm(
+            weight,
+            bias,
+            mean,
+            var,
+            bn != Bn::Eval,
+            1.0 - self.momentum,
+            EPSILON,
+            true,
+        )
     }
 }
 
@@ -60,7 +79,9 @@ mod tests {
     struct Flat(BatchNorm);
     impl Body for Flat {
         fn forward(&self, x: &Tensor, bn: Bn) -> Tensor {
-            self.0.forward(x, bn).mean_dim([2_i64, 3].as_slice(), false, Kind::Float)
+            self.0
+                .forward(x, bn)
+                .mean_dim([2_i64, 3].as_slice(), false, Kind::Float)
         }
         fn features(&self) -> i64 {
             1
@@ -68,7 +89,9 @@ mod tests {
     }
 
     fn network() -> Network {
-        Network::with_body(1, Device::Cpu, false, 2, |builder| Box::new(Flat(BatchNorm::new(builder, "bn", 1, 0.9))))
+        Network::with_body(1, Device::Cpu, false, 2, |builder| {
+            Box::new(Flat(BatchNorm::new(builder, "bn", 1, 0.9)))
+        })
     }
 
     fn running(network: &Network) -> [f64; 2] {
@@ -77,7 +100,13 @@ mod tests {
     }
 
     fn close(found: [f64; 2], expected: [f64; 2]) {
-        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} {expected:?}");
+        assert!(
+            found
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| (a - b).abs() < 1e-6),
+            "{found:?} {expected:?}"
+        );
     }
 
     // Mean 2, biased variance 5/4, unbiased 5/3.
@@ -100,7 +129,13 @@ mod tests {
             let expected = 2.0 * (x - 2.0) / (1.25_f64 + 1e-3).sqrt() + 1.0;
             assert!((f64::from(*y) - expected).abs() < 1e-5);
         }
-        close([bn.running_mean.double_value(&[0]), bn.running_var.double_value(&[0])], [9.2, 3.6 + 5.0 / 30.0]);
+        close(
+            [
+                bn.running_mean.double_value(&[0]),
+                bn.running_var.double_value(&[0]),
+            ],
+            [9.2, 3.6 + 5.0 / 30.0],
+        );
         let _ = network.logits(&batch(), Bn::Update);
         close(running(&network), [0.2, 0.9 + 5.0 / 30.0]);
     }
@@ -108,7 +143,10 @@ mod tests {
     #[test]
     fn observe_uses_the_batch_and_leaves_the_running_statistics() {
         let network = network();
-        let (observed, updated) = (network.logits(&batch(), Bn::Observe), network.logits(&batch(), Bn::Update));
+        let (observed, updated) = (
+            network.logits(&batch(), Bn::Observe),
+            network.logits(&batch(), Bn::Update),
+        );
         assert_eq!(observed, updated);
         close(running(&network), [0.2, 0.9 + 5.0 / 30.0]);
         let _ = network.logits(&batch(), Bn::Observe);
@@ -121,7 +159,13 @@ mod tests {
         let images = Tensor::cat(&[batch(), batch() * 2.0], 0);
         let together = network.logits(&images, Bn::Eval);
         let alone = network.logits(&images.narrow(0, 1, 1), Bn::Eval);
-        assert!((together.get(1) - alone.get(0)).abs().max().double_value(&[]) < 1e-6);
+        assert!(
+            (together.get(1) - alone.get(0))
+                .abs()
+                .max()
+                .double_value(&[])
+                < 1e-6
+        );
         close(running(&network), [0.0, 1.0]);
     }
 
@@ -131,7 +175,10 @@ mod tests {
         let teacher = student.teacher();
         let _ = student.logits(&batch(), Bn::Update);
         close(running(&teacher), [0.2, 0.9 + 5.0 / 30.0]);
-        let (a, b) = (&student.variables()[0].tensor, &teacher.variables()[0].tensor);
+        let (a, b) = (
+            &student.variables()[0].tensor,
+            &teacher.variables()[0].tensor,
+        );
         assert_eq!(a, b);
         assert!(a.requires_grad() && !b.requires_grad());
         tch::no_grad(|| {

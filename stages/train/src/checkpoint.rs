@@ -93,17 +93,24 @@ impl Tensors {
     pub fn new(student: &Network, teacher: &Network, optimizer: &Sgd) -> Self {
         let named = |prefix: &'static str, network: &Network, wanted: fn(Role) -> bool| {
             let variables = network.variables().iter().filter(move |v| wanted(v.role));
-            variables.map(|v| (format!("{prefix}.{}", v.name), v.tensor.detach())).collect::<Vec<_>>()
+            variables
+                .map(|v| (format!("{prefix}.{}", v.name), v.tensor.detach()))
+                .collect::<Vec<_>>()
         };
         let mut all = named("student", student, |_| true);
         all.extend(named("ema", teacher, |role| role != Role::Statistic));
-        all.extend(optimizer.momenta().map(|(name, v)| (format!("momentum.{name}"), v.shallow_clone())));
+        all.extend(
+            optimizer
+                .momenta()
+                .map(|(name, v)| (format!("momentum.{name}"), v.shallow_clone())),
+        );
         Self(all)
     }
 
     /// Writes a checkpoint: the old file, or the whole new one, whatever happens.
     pub fn save(&self, path: &Path, record: &Record) -> Result<(), StageError> {
-        let failed = |what: String| StageError::failed(format!("cannot write {}: {what}", path.display()));
+        let failed =
+            |what: String| StageError::failed(format!("cannot write {}: {what}", path.display()));
         let bytes: Vec<(&str, Vec<usize>, Vec<u8>)> = self
             .0
             .iter()
@@ -111,17 +118,24 @@ impl Tensors {
                 let tensor = tensor.to_device(tch::Device::Cpu).contiguous();
                 let mut bytes = vec![0; tensor.numel() * 4];
                 tensor.copy_data_u8(&mut bytes, tensor.numel());
-                (name.as_str(), tensor.size().iter().map(|n| *n as usize).collect(), bytes)
+                (
+                    name.as_str(),
+                    tensor.size().iter().map(|n| *n as usize).collect(),
+                    bytes,
+                )
             })
             .collect();
         let views: Result<Vec<_>, _> = bytes
             .iter()
-            .map(|(name, shape, data)| TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (*name, view)))
+            .map(|(name, shape, data)| {
+                TensorView::new(Dtype::F32, shape.clone(), data).map(|view| (*name, view))
+            })
             .collect();
         let record = serde_json::to_string(record).map_err(|e| failed(e.to_string()))?;
         let metadata = HashMap::from([(RECORD.to_owned(), record)]);
         let views = views.map_err(|e| failed(e.to_string()))?;
-        let file = safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))?;
+        let file =
+            safetensors::serialize(views, Some(metadata)).map_err(|e| failed(e.to_string()))?;
         Ok(fs::write_atomically(path, file)?)
     }
 
@@ -130,13 +144,23 @@ impl Tensors {
     /// # Errors
     /// Where the file is damaged, or of another job.
     pub fn read(&self, path: &Path, key: &str) -> Result<(Record, Values), Error> {
-        let bad = |what: String| Error::Content { path: path.to_owned(), what };
+        let bad = |what: String| Error::Content {
+            path: path.to_owned(),
+            what,
+        };
         let bytes = fs::read(path)?;
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(e.to_string()))?;
-        let record = metadata.metadata().as_ref().and_then(|m| m.get(RECORD)).ok_or_else(|| bad("it has no record".into()))?;
+        let record = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|m| m.get(RECORD))
+            .ok_or_else(|| bad("it has no record".into()))?;
         let record: Record = serde_json::from_str(record).map_err(|e| bad(e.to_string()))?;
         if record.format != FORMAT {
-            return Err(bad(format!("it has format {}, this program writes {FORMAT}", record.format)));
+            return Err(bad(format!(
+                "it has format {}, this program writes {FORMAT}",
+                record.format
+            )));
         }
         if record.key != key {
             return Err(bad(format!("it belongs to the key {}", record.key)));
@@ -147,7 +171,11 @@ impl Tensors {
             let view = file.tensor(name).map_err(|e| bad(e.to_string()))?;
             let shape: Vec<i64> = view.shape().iter().map(|n| *n as i64).collect();
             if view.dtype() != Dtype::F32 || shape != tensor.size() {
-                return Err(bad(format!("{name} is {:?} {shape:?}, expected F32 {:?}", view.dtype(), tensor.size())));
+                return Err(bad(format!(
+                    "{name} is {:?} {shape:?}, expected F32 {:?}",
+                    view.dtype(),
+                    tensor.size()
+                )));
             }
             values.push(Tensor::from_data_size(view.data(), &shape, Kind::Float));
         }
@@ -196,7 +224,10 @@ impl Kept {
     /// The step of a checkpoint, from its name.
     pub fn step_of(&self, path: &Path) -> Option<u64> {
         let name = path.strip_prefix(&self.folder).ok()?.to_str()?;
-        name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
+        name.strip_prefix("step-")?
+            .strip_suffix(".safetensors")?
+            .parse()
+            .ok()
     }
 
     /// All of them but the best, by step.
@@ -210,11 +241,16 @@ impl Kept {
     /// Removes those behind `step`, which a run that was interrupted later left, all but the last
     /// few up to it, and what a killed writer left.
     pub fn trim(&self, step: u64) -> Result<(), StageError> {
-        let (behind, mut kept): (Vec<_>, Vec<_>) =
-            self.newest_first()?.into_iter().partition(|path| self.step_of(path) > Some(step));
+        let (behind, mut kept): (Vec<_>, Vec<_>) = self
+            .newest_first()?
+            .into_iter()
+            .partition(|path| self.step_of(path) > Some(step));
         let old = kept.split_off(self.keep.min(kept.len()));
         let all = fs::list(&self.folder)?;
-        let torn = all.into_iter().filter(|path| path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b".")));
+        let torn = all.into_iter().filter(|path| {
+            path.file_name()
+                .is_some_and(|n| n.as_encoded_bytes().starts_with(b"."))
+        });
         for path in behind.into_iter().chain(old).chain(torn) {
             fs::remove_file(&path)?;
         }

@@ -35,9 +35,19 @@ impl Data {
         let labeled = read(spec.labeled.as_ref())?;
         let unlabeled = read(spec.unlabeled.as_ref())?;
         let test = read(spec.test.as_ref())?;
-        let valid = if spec.unlabeled.is_some() { spec.valid as usize } else { 0 };
+        let valid = if spec.unlabeled.is_some() {
+            spec.valid as usize
+        } else {
+            0
+        };
         let classes = count_classes(&labeled, &test)?;
-        let data = Self { labeled, unlabeled, test, valid, classes };
+        let data = Self {
+            labeled,
+            unlabeled,
+            test,
+            valid,
+            classes,
+        };
         data.check_shapes()?;
         data.check_sizes(spec.batch, views)?;
         Ok(data)
@@ -50,8 +60,17 @@ impl Data {
 
     /// What a network needs to know.
     pub fn shape(&self) -> Shape {
-        let image::Shape { height, width, channels } = self.image();
-        Shape { channels: channels as i64, height: height as i64, width: width as i64, classes: self.classes }
+        let image::Shape {
+            height,
+            width,
+            channels,
+        } = self.image();
+        Shape {
+            channels: channels as i64,
+            height: height as i64,
+            width: width as i64,
+            classes: self.classes,
+        }
     }
 
     fn check_shapes(&self) -> Result<(), StageError> {
@@ -59,7 +78,11 @@ impl Data {
         for (name, records) in [("unlabeled", &self.unlabeled), ("test", &self.test)] {
             let theirs = records.shape();
             if !records.is_empty() && theirs != ours {
-                let message = format!("`{name}` has images of {}, `labeled` of {}", text(theirs), text(ours));
+                let message = format!(
+                    "`{name}` has images of {}, `labeled` of {}",
+                    text(theirs),
+                    text(ours)
+                );
                 return Err(StageError::failed(message).help("take all three from one dataset"));
             }
         }
@@ -68,23 +91,33 @@ impl Data {
 
     fn check_sizes(&self, batch: usize, views: Views) -> Result<(), StageError> {
         if self.valid > self.unlabeled.len() {
-            let message = format!("`valid` is {}, and `unlabeled` has {} images", self.valid, self.unlabeled.len());
+            let message = format!(
+                "`valid` is {}, and `unlabeled` has {} images",
+                self.valid,
+                self.unlabeled.len()
+            );
             return Err(StageError::failed(message).help("lower `valid`"));
         }
-        let (here, wanted) = (self.unlabeled.len() - self.valid, batch.saturating_mul(views.ratio));
+        let (here, wanted) = (
+            self.unlabeled.len() - self.valid,
+            batch.saturating_mul(views.ratio),
+        );
         if views.unlabeled > 0 && here < wanted {
             let message = format!(
                 "a step takes {wanted} unlabeled images ({batch} × {}), and there are {here} beside {} for validation",
                 views.ratio, self.valid
             );
-            return Err(StageError::failed(message).help("lower `batch`, `uratio` or `valid`, or give more unlabeled images"));
+            return Err(StageError::failed(message)
+                .help("lower `batch`, `uratio` or `valid`, or give more unlabeled images"));
         }
         Ok(())
     }
 }
 
 fn read(inputs: Option<&Inputs>) -> Result<Records, StageError> {
-    let Some(inputs) = inputs else { return Ok(Records::default()) };
+    let Some(inputs) = inputs else {
+        return Ok(Records::default());
+    };
     let paths: Vec<_> = inputs.0.iter().map(Input::path).collect();
     Records::read(&paths, None)
 }
@@ -92,18 +125,25 @@ fn read(inputs: Option<&Inputs>) -> Result<Records, StageError> {
 /// K: classes are counted from 0, and every class that is tested must have been shown.
 fn count_classes(labeled: &Records, test: &Records) -> Result<i64, StageError> {
     if labeled.is_empty() {
-        return Err(StageError::failed("`labeled` has no image").help("give at least one labeled image per class"));
+        return Err(StageError::failed("`labeled` has no image")
+            .help("give at least one labeled image per class"));
     }
     if test.is_empty() {
-        return Err(StageError::failed("`test` has no image").help("accuracy is measured on it; give the dataset's test file"));
+        return Err(StageError::failed("`test` has no image")
+            .help("accuracy is measured on it; give the dataset's test file"));
     }
     let shown: BTreeSet<i64> = labeled.labels.iter().copied().collect();
     let tested = test.labels.iter().copied();
     let last = tested.chain(shown.last().copied()).max().unwrap_or(0);
     // The numbers are not trusted: look for the first gap rather than count to the last.
-    let gap = shown.iter().zip(0..).find(|(class, n)| *class != n).map_or(shown.len() as i64, |(_, n)| n);
+    let gap = shown
+        .iter()
+        .zip(0..)
+        .find(|(class, n)| *class != n)
+        .map_or(shown.len() as i64, |(_, n)| n);
     if gap <= last {
-        let message = format!("`labeled` has no image of class {gap}, and there are labels up to {last}");
+        let message =
+            format!("`labeled` has no image of class {gap}, and there are labels up to {last}");
         let help = "classes count from 0 without gaps; take a larger or another split, or drop the class from `test` as well";
         return Err(StageError::failed(message).help(help));
     }
@@ -111,7 +151,10 @@ fn count_classes(labeled: &Records, test: &Records) -> Result<i64, StageError> {
 }
 
 fn text(shape: image::Shape) -> String {
-    format!("{}×{} pixels and {} channels", shape.height, shape.width, shape.channels)
+    format!(
+        "{}×{} pixels and {} channels",
+        shape.height, shape.width, shape.channels
+    )
 }
 
 #[cfg(test)]
@@ -120,12 +163,24 @@ mod tests {
 
     fn records(labels: &[i64], side: usize) -> Records {
         let images = vec![0; labels.len() * side * side];
-        Records { height: side, width: side, channels: 1, images, labels: labels.to_vec() }
+        Records {
+            height: side,
+            width: side,
+            channels: 1,
+            images,
+            labels: labels.to_vec(),
+        }
     }
 
     fn data() -> Data {
         let (labeled, test) = (records(&[0, 1], 4), records(&[0, 1, 1], 4));
-        Data { labeled, unlabeled: records(&[0; 9], 4), test, valid: 2, classes: 2 }
+        Data {
+            labeled,
+            unlabeled: records(&[0; 9], 4),
+            test,
+            valid: 2,
+            classes: 2,
+        }
     }
 
     fn message(result: Result<impl std::fmt::Debug, StageError>) -> String {
@@ -136,13 +191,28 @@ mod tests {
 
     #[test]
     fn classes_count_from_zero_without_gaps() {
-        assert_eq!(count_classes(&records(&[2, 0, 1, 0], 4), &records(&[1], 4)).unwrap(), 3);
+        assert_eq!(
+            count_classes(&records(&[2, 0, 1, 0], 4), &records(&[1], 4)).unwrap(),
+            3
+        );
         let found = message(count_classes(&records(&[0, 2], 4), &records(&[1], 4)));
-        assert_eq!(found, "`labeled` has no image of class 1, and there are labels up to 2");
-        let found = message(count_classes(&records(&[0, 1], 4), &records(&[i64::MAX], 4)));
+        assert_eq!(
+            found,
+            "`labeled` has no image of class 1, and there are labels up to 2"
+        );
+        let found = message(count_classes(
+            &records(&[0, 1], 4),
+            &records(&[i64::MAX], 4),
+        ));
         assert!(found.contains("no image of class 2"), "{found}");
-        assert!(message(count_classes(&records(&[], 4), &records(&[1], 4))).contains("`labeled` has no image"));
-        assert!(message(count_classes(&records(&[0], 4), &records(&[], 4))).contains("`test` has no image"));
+        assert!(
+            message(count_classes(&records(&[], 4), &records(&[1], 4)))
+                .contains("`labeled` has no image")
+        );
+        assert!(
+            message(count_classes(&records(&[0], 4), &records(&[], 4)))
+                .contains("`test` has no image")
+        );
     }
 
     #[test]
@@ -151,17 +221,27 @@ mod tests {
         data.check_shapes().unwrap();
         data.test = records(&[0], 5);
         let found = message(data.check_shapes());
-        assert_eq!(found, "`test` has images of 5×5 pixels and 1 channels, `labeled` of 4×4 pixels and 1 channels");
+        assert_eq!(
+            found,
+            "`test` has images of 5×5 pixels and 1 channels, `labeled` of 4×4 pixels and 1 channels"
+        );
     }
 
     #[test]
     fn a_batch_must_fit_the_unlabeled_set() {
         let mut data = data();
-        let views = Views { unlabeled: 2, ratio: 7, ctaugment: false };
+        let views = Views {
+            unlabeled: 2,
+            ratio: 7,
+            ctaugment: false,
+        };
         data.check_sizes(1, views).unwrap();
         data.check_sizes(100, Views::default()).unwrap();
         let found = message(data.check_sizes(2, views));
-        assert!(found.starts_with("a step takes 14 unlabeled images (2 × 7), and there are 7"), "{found}");
+        assert!(
+            found.starts_with("a step takes 14 unlabeled images (2 × 7), and there are 7"),
+            "{found}"
+        );
         data.valid = 9;
         assert!(message(data.check_sizes(1, views)).contains("there are 0 beside 9"));
         data.valid = 10;

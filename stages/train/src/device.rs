@@ -37,11 +37,16 @@ pub fn choose(wish: train::Device, child: &Child) -> Result<Device, StageError> 
             Cuda::cudnn_set_benchmark(true);
             Ok(Device::Cuda(0))
         }
-        Err(problem) if wish == train::Device::Cuda => {
-            Err(StageError::failed(format!("no GPU can be used: {}", problem.what)).help(problem.help))
-        }
+        Err(problem) if wish == train::Device::Cuda => Err(StageError::failed(format!(
+            "no GPU can be used: {}",
+            problem.what
+        ))
+        .help(problem.help)),
         Err(problem) => {
-            child.warning(format!("the job was given a GPU, but trains on the CPU: {} ({})", problem.what, problem.help));
+            child.warning(format!(
+                "the job was given a GPU, but trains on the CPU: {} ({})",
+                problem.what, problem.help
+            ));
             Ok(Device::Cpu)
         }
     }
@@ -56,7 +61,10 @@ struct Problem {
 fn cuda() -> Result<(), Problem> {
     if let Err(error) = shim::load_cuda() {
         let help = "set up libtorch with CUDA: REMATCH_CUDA=1 make setup";
-        return Err(Problem { what: error.to_string(), help });
+        return Err(Problem {
+            what: error.to_string(),
+            help,
+        });
     }
     if Cuda::is_available() && Cuda::device_count() > 0 {
         return Ok(());
@@ -69,7 +77,11 @@ fn cuda() -> Result<(), Problem> {
 /// What `rematch doctor` shows of libtorch.
 pub fn probe() -> Value {
     let loaded = shim::load_cuda();
-    let devices = if loaded.is_ok() && Cuda::is_available() { Cuda::device_count() } else { 0 };
+    let devices = if loaded.is_ok() && Cuda::is_available() {
+        Cuda::device_count()
+    } else {
+        0
+    };
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "libtorch": shim::torch_version(),

@@ -18,7 +18,11 @@ impl Ema {
     /// Of a student and the teacher made from it.
     pub fn new(student: &Network, teacher: &Network, decay: f64) -> Self {
         let trained = |network: &Network| network.tensors(|role| role != Role::Statistic);
-        Self { teacher: trained(teacher), student: trained(student), decay }
+        Self {
+            teacher: trained(teacher),
+            student: trained(student),
+            decay,
+        }
     }
 
     /// teacher ← decay·teacher + (1 − decay)·student, without bias correction.
@@ -46,12 +50,17 @@ mod tests {
 
     #[test]
     fn the_teacher_follows_by_its_decay() {
-        let student = Network::with_body(3, Device::Cpu, false, 2, |_: &mut Builder| Box::new(Nothing));
+        let student = Network::with_body(3, Device::Cpu, false, 2, |_: &mut Builder| {
+            Box::new(Nothing)
+        });
         let teacher = student.teacher();
         let ema = Ema::new(&student, &teacher, 0.75);
         let start = student.variables()[0].tensor.double_value(&[0, 0]);
         tch::no_grad(|| {
-            let _ = student.variables()[0].tensor.shallow_clone().fill_(start + 4.0);
+            let _ = student.variables()[0]
+                .tensor
+                .shallow_clone()
+                .fill_(start + 4.0);
         });
         for expected in [1.0, 1.75] {
             ema.update().unwrap();

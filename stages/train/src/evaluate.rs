@@ -23,9 +23,20 @@ struct Set {
 
 impl Set {
     fn new(tag: &'static str, images: &[u8], labels: &[i64], shape: Shape, chunk: usize) -> Self {
-        let chunks = images.chunks(chunk * shape.bytes()).zip(labels.chunks(chunk));
-        let chunks = chunks.map(|(images, labels)| (Images::new(images, labels.len(), shape), Tensor::from_slice(labels)));
-        Self { tag, chunks: chunks.collect(), size: labels.len() }
+        let chunks = images
+            .chunks(chunk * shape.bytes())
+            .zip(labels.chunks(chunk));
+        let chunks = chunks.map(|(images, labels)| {
+            (
+                Images::new(images, labels.len(), shape),
+                Tensor::from_slice(labels),
+            )
+        });
+        Self {
+            tag,
+            chunks: chunks.collect(),
+            size: labels.len(),
+        }
     }
 }
 
@@ -41,12 +52,25 @@ impl Evaluation {
     pub fn new(data: &Data, chunk: usize) -> Self {
         let shape = data.image();
         let first = |tag, records: &rematch_data::records::Records, count: usize| {
-            Set::new(tag, &records.images[..count * shape.bytes()], &records.labels[..count], shape, chunk)
+            Set::new(
+                tag,
+                &records.images[..count * shape.bytes()],
+                &records.labels[..count],
+                shape,
+                chunk,
+            )
         };
-        let labeled = first("/train_labeled", &data.labeled, data.labeled.len().min(TRAIN_LABELED));
+        let labeled = first(
+            "/train_labeled",
+            &data.labeled,
+            data.labeled.len().min(TRAIN_LABELED),
+        );
         let valid = first("/valid", &data.unlabeled, data.valid);
         let test = first("", &data.test, data.test.len());
-        let sets = [labeled, valid, test].into_iter().filter(|set| set.size > 0).collect();
+        let sets = [labeled, valid, test]
+            .into_iter()
+            .filter(|set| set.size > 0)
+            .collect();
         Self { sets }
     }
 
@@ -54,7 +78,12 @@ impl Evaluation {
     ///
     /// # Errors
     /// `Interrupted`, as soon as the job is told to stop.
-    pub fn run(&self, network: &Network, prefix: &str, child: &Child) -> Result<Vec<(String, f64)>, StageError> {
+    pub fn run(
+        &self,
+        network: &Network,
+        prefix: &str,
+        child: &Child,
+    ) -> Result<Vec<(String, f64)>, StageError> {
         let like = &network.variables()[0].tensor;
         let mut accuracies = Vec::new();
         for set in &self.sets {
@@ -62,20 +91,30 @@ impl Evaluation {
             for (images, labels) in &set.chunks {
                 child.check()?;
                 tch::no_grad(|| -> Result<(), StageError> {
-                    let x = images.on(like).map_err(|e| StageError::failed(e.to_string()))?;
+                    let x = images
+                        .on(like)
+                        .map_err(|e| StageError::failed(e.to_string()))?;
                     let guess = network.logits(&x, Bn::Eval).argmax(-1, false);
-                    right += guess.eq_tensor(&labels.to_device(network.device())).sum(Kind::Int64);
+                    right += guess
+                        .eq_tensor(&labels.to_device(network.device()))
+                        .sum(Kind::Int64);
                     Ok(())
                 })?;
             }
             let right = right.int64_value(&[0]);
-            accuracies.push((format!("{prefix}{}", set.tag), 100.0 * right as f64 / set.size as f64));
+            accuracies.push((
+                format!("{prefix}{}", set.tag),
+                100.0 * right as f64 / set.size as f64,
+            ));
         }
         Ok(accuracies)
     }
 
     /// How many validation images.
     pub fn valid(&self) -> usize {
-        self.sets.iter().find(|set| set.tag == "/valid").map_or(0, |set| set.size)
+        self.sets
+            .iter()
+            .find(|set| set.tag == "/valid")
+            .map_or(0, |set| set.size)
     }
 }

@@ -45,7 +45,14 @@ impl Order {
     /// Of a set of `size` images, at least one.
     pub fn new(seed: u64, purpose: Purpose, size: usize) -> Self {
         let copies = SHUFFLE.div_ceil(size.max(1)).max(1);
-        Self { seed, purpose, size: size.max(1), copies, round: None, order: Vec::new() }
+        Self {
+            seed,
+            purpose,
+            size: size.max(1),
+            copies,
+            round: None,
+            order: Vec::new(),
+        }
     }
 
     /// The `n`-th image of training.
@@ -54,7 +61,8 @@ impl Order {
         let (round, place) = (n / length, (n % length) as usize);
         if self.round != Some(round) {
             self.order.clear();
-            self.order.extend((0..length as usize).map(|i| (i % self.size) as u32));
+            self.order
+                .extend((0..length as usize).map(|i| (i % self.size) as u32));
             Stream::new(self.seed, self.purpose, round, 0).shuffle(&mut self.order);
             self.round = Some(round);
         }
@@ -82,21 +90,51 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// For the `augment` parameter, `dataset` being the name that decides what `d` means.
-    pub fn new(augment: &str, dataset: &str, views: Views, shape: Shape, seed: u64, batch: usize) -> Result<Self, StageError> {
+    pub fn new(
+        augment: &str,
+        dataset: &str,
+        views: Views,
+        shape: Shape,
+        seed: u64,
+        batch: usize,
+    ) -> Result<Self, StageError> {
         let unusable = |e: augment::AugmentError| StageError::usage(format!("augment: {e}"));
         let augment = Augment::parse(augment, views.unlabeled).map_err(unusable)?;
         let labeled = augment.labeled_view(dataset, shape).map_err(unusable)?;
-        let mut unlabeled = if views.unlabeled == 0 { Vec::new() } else { augment.unlabeled_views(dataset, shape).map_err(unusable)? };
-        if let Some(last) = unlabeled.last_mut().filter(|last| views.ctaugment && last.strong == Strong::None) {
+        let mut unlabeled = if views.unlabeled == 0 {
+            Vec::new()
+        } else {
+            augment.unlabeled_views(dataset, shape).map_err(unusable)?
+        };
+        if let Some(last) = unlabeled
+            .last_mut()
+            .filter(|last| views.ctaugment && last.strong == Strong::None)
+        {
             last.strong = Strong::CtAugment { cutout: true };
         }
         if matches!(labeled.strong, Strong::CtAugment { .. }) {
-            let help = "the labeled part may be x, m, s, ms, d, or one of RandAugment and AutoAugment";
-            return Err(StageError::usage("augment: CTAugment learns from labeled images, and does not change them").help(help));
+            let help =
+                "the labeled part may be x, m, s, ms, d, or one of RandAugment and AutoAugment";
+            return Err(StageError::usage(
+                "augment: CTAugment learns from labeled images, and does not change them",
+            )
+            .help(help));
         }
-        let learns = unlabeled.iter().any(|view| matches!(view.strong, Strong::CtAugment { .. }));
-        let probe = learns.then_some(View { weak: labeled.weak, strong: Strong::CtAugment { cutout: false } });
-        Ok(Self { seed, batch, ratio: views.ratio, labeled, unlabeled, probe })
+        let learns = unlabeled
+            .iter()
+            .any(|view| matches!(view.strong, Strong::CtAugment { .. }));
+        let probe = learns.then_some(View {
+            weak: labeled.weak,
+            strong: Strong::CtAugment { cutout: false },
+        });
+        Ok(Self {
+            seed,
+            batch,
+            ratio: views.ratio,
+            labeled,
+            unlabeled,
+            probe,
+        })
     }
 
     /// Whether CTAugment is used.
@@ -132,7 +170,10 @@ impl Images {
     /// Of bytes, N×H×W×C.
     pub fn new(bytes: &[u8], count: usize, shape: Shape) -> Self {
         let size = [count, shape.height, shape.width, shape.channels].map(|n| n as i64);
-        Self { bytes: Tensor::from_data_size(bytes, &size, Kind::Uint8), holes: None }
+        Self {
+            bytes: Tensor::from_data_size(bytes, &size, Kind::Uint8),
+            holes: None,
+        }
     }
 
     /// N×C×H×W on the device of `like`, bytes 0 to 255 as −1 to 1, channels last in memory.
@@ -161,8 +202,18 @@ impl Prepared {
     /// The batch, and the probes, on the device of `like`.
     pub fn on(&self, like: &Tensor) -> Result<(Batch, Option<Tensor>), shim::Error> {
         let u: Result<_, _> = self.u.iter().map(|images| images.on(like)).collect();
-        let batch = Batch { x: self.x.on(like)?, y: shim::upload(&self.y, like)?, u: u? };
-        Ok((batch, self.probe.as_ref().map(|images| images.on(like)).transpose()?))
+        let batch = Batch {
+            x: self.x.on(like)?,
+            y: shim::upload(&self.y, like)?,
+            u: u?,
+        };
+        Ok((
+            batch,
+            self.probe
+                .as_ref()
+                .map(|images| images.on(like))
+                .transpose()?,
+        ))
     }
 }
 
@@ -181,7 +232,11 @@ impl std::fmt::Debug for Feed<'_> {
 
 impl<'scope> Feed<'scope> {
     /// Starts it in `scope`.
-    pub fn start<'env>(scope: &'scope thread::Scope<'scope, 'env>, data: &'env Data, pipeline: &'env Pipeline) -> Self {
+    pub fn start<'env>(
+        scope: &'scope thread::Scope<'scope, 'env>,
+        data: &'env Data,
+        pipeline: &'env Pipeline,
+    ) -> Self {
         let (orders, inbox) = channel::<Request>();
         let (outbox, batches) = channel();
         let thread = scope.spawn(move || {
@@ -192,7 +247,11 @@ impl<'scope> Feed<'scope> {
                 }
             }
         });
-        Self { orders: Some(orders), batches, _thread: thread }
+        Self {
+            orders: Some(orders),
+            batches,
+            _thread: thread,
+        }
     }
 
     /// Orders a batch.
@@ -207,8 +266,13 @@ impl<'scope> Feed<'scope> {
     pub fn next(&self, step: u64) -> Result<Prepared, StageError> {
         match self.batches.recv() {
             Ok(prepared) if prepared.step == step => Ok(prepared),
-            Ok(prepared) => Err(StageError::failed(format!("the batch of step {} came in place of {step}", prepared.step))),
-            Err(_) => Err(StageError::failed(format!("the thread that makes batches ended before step {step}"))),
+            Ok(prepared) => Err(StageError::failed(format!(
+                "the batch of step {} came in place of {step}",
+                prepared.step
+            ))),
+            Err(_) => Err(StageError::failed(format!(
+                "the thread that makes batches ended before step {step}"
+            ))),
         }
     }
 }
@@ -232,7 +296,12 @@ impl<'a> Kitchen<'a> {
         let order = |name, size| Order::new(pipeline.seed, Purpose::named(name), size);
         let labeled = order("labeled order", data.labeled.len());
         let unlabeled = order("unlabeled order", data.unlabeled.len() - data.valid);
-        Self { data, pipeline, labeled, unlabeled }
+        Self {
+            data,
+            pipeline,
+            labeled,
+            unlabeled,
+        }
     }
 
     fn prepare(&mut self, request: &Request) -> Prepared {
@@ -241,29 +310,78 @@ impl<'a> Kitchen<'a> {
         let labeled = self.labeled.batch(step, batch);
         let unlabeled: Vec<usize> = match self.pipeline.unlabeled[..] {
             [] => Vec::new(),
-            _ => self.unlabeled.batch(step, batch * ratio).into_iter().map(|i| i + self.data.valid).collect(),
+            _ => self
+                .unlabeled
+                .batch(step, batch * ratio)
+                .into_iter()
+                .map(|i| i + self.data.valid)
+                .collect(),
         };
-        let y: Vec<i64> = labeled.iter().map(|i| self.data.labeled.labels[*i]).collect();
-        let render = |view: &View, records: &Records, indices: &[usize], purpose, policies: &[Policy]| {
-            let (images, shape) = (&records.images[..], records.shape());
-            let from = augment::Batch { images, shape, indices, seed: self.pipeline.seed, purpose, step, first: 0, policies };
-            fill(view, &from)
-        };
-        let x = render(&self.pipeline.labeled, &self.data.labeled, &labeled, augment::Batch::LABELED, &[]);
+        let y: Vec<i64> = labeled
+            .iter()
+            .map(|i| self.data.labeled.labels[*i])
+            .collect();
+        let render =
+            |view: &View, records: &Records, indices: &[usize], purpose, policies: &[Policy]| {
+                let (images, shape) = (&records.images[..], records.shape());
+                let from = augment::Batch {
+                    images,
+                    shape,
+                    indices,
+                    seed: self.pipeline.seed,
+                    purpose,
+                    step,
+                    first: 0,
+                    policies,
+                };
+                fill(view, &from)
+            };
+        let x = render(
+            &self.pipeline.labeled,
+            &self.data.labeled,
+            &labeled,
+            augment::Batch::LABELED,
+            &[],
+        );
         let u = self.pipeline.unlabeled.iter().zip(0..).map(|(view, n)| {
             let count = unlabeled.len();
             let policies = match (&view.strong, &request.cta) {
-                (Strong::CtAugment { .. }, Some(cta)) => cta.policies(self.pipeline.seed, step, n * count as u64, count),
+                (Strong::CtAugment { .. }, Some(cta)) => {
+                    cta.policies(self.pipeline.seed, step, n * count as u64, count)
+                }
                 _ => Vec::new(),
             };
-            render(view, &self.data.unlabeled, &unlabeled, augment::Batch::unlabeled(n), &policies)
+            render(
+                view,
+                &self.data.unlabeled,
+                &unlabeled,
+                augment::Batch::unlabeled(n),
+                &policies,
+            )
         });
         let u = u.collect();
-        let probe = self.pipeline.probe.as_ref().zip(request.cta.as_ref()).map(|(view, cta)| {
-            let policies = self.pipeline.probes(step, cta);
-            render(view, &self.data.labeled, &labeled, augment::Batch::LABELED, &policies)
-        });
-        Prepared { step, x, y: Tensor::from_slice(&y), u, probe }
+        let probe = self
+            .pipeline
+            .probe
+            .as_ref()
+            .zip(request.cta.as_ref())
+            .map(|(view, cta)| {
+                let policies = self.pipeline.probes(step, cta);
+                render(
+                    view,
+                    &self.data.labeled,
+                    &labeled,
+                    augment::Batch::LABELED,
+                    &policies,
+                )
+            });
+        Prepared {
+            step,
+            x,
+            y: Tensor::from_slice(&y),
+            u,
+            probe,
+        }
     }
 }
 
@@ -277,5 +395,8 @@ fn fill(view: &View, batch: &augment::Batch) -> Images {
     let mut holes = vec![0; count * shape.pixels()];
     view.fill(batch, &mut bytes, Some(&mut holes));
     let size = [count, shape.height, shape.width].map(|n| n as i64);
-    Images { holes: Some(Tensor::from_data_size(&holes, &size, Kind::Uint8)), ..Images::new(&bytes, count, shape) }
+    Images {
+        holes: Some(Tensor::from_data_size(&holes, &size, Kind::Uint8)),
+        ..Images::new(&bytes, count, shape)
+    }
 }

@@ -42,39 +42,68 @@ impl Probes {
         if let Some(event) = self.there.take() {
             event.wait()?;
         }
-        Vec::<f32>::try_from(&self.proximity).map_err(|e: tch::TchError| StageError::failed(e.to_string()))
+        Vec::<f32>::try_from(&self.proximity)
+            .map_err(|e: tch::TchError| StageError::failed(e.to_string()))
     }
 }
 
 impl<'a> Learner<'a> {
     /// What is known at the start of a run.
     pub fn start(pipeline: &Pipeline) -> Vec<CtAugment> {
-        if pipeline.learns() { vec![CtAugment::default(); AHEAD as usize] } else { Vec::new() }
+        if pipeline.learns() {
+            vec![CtAugment::default(); AHEAD as usize]
+        } else {
+            Vec::new()
+        }
     }
 
     /// Goes on from a record.
     pub fn new(pipeline: &'a Pipeline, teacher: &'a Network, record: &Record) -> Self {
         let known = record.cta.iter().cloned().map(Arc::new).collect();
-        let asked = record.probes.as_ref().map(|(step, proximity)| {
-            Probes { step: *step, proximity: Tensor::from_slice(proximity), there: None }
+        let asked = record.probes.as_ref().map(|(step, proximity)| Probes {
+            step: *step,
+            proximity: Tensor::from_slice(proximity),
+            there: None,
         });
-        Self { pipeline, teacher, known, asked }
+        Self {
+            pipeline,
+            teacher,
+            known,
+            asked,
+        }
     }
 
     /// The batches that are under way once `done` steps are done.
     pub fn under_way(&self, done: u64) -> Vec<Request> {
-        (0..AHEAD).map(|n| Request { step: done + n, cta: self.known.get(n as usize).cloned() }).collect()
+        (0..AHEAD)
+            .map(|n| Request {
+                step: done + n,
+                cta: self.known.get(n as usize).cloned(),
+            })
+            .collect()
     }
 
     /// Asks about the probes of a step, learns from those of the step before, and orders the batch
     /// [`AHEAD`] steps on.
-    pub fn learn(&mut self, step: u64, probe: Option<&Tensor>, y: &Tensor) -> Result<Request, StageError> {
+    pub fn learn(
+        &mut self,
+        step: u64,
+        probe: Option<&Tensor>,
+        y: &Tensor,
+    ) -> Result<Request, StageError> {
         if let (Some(probe), Some(newest)) = (probe, self.known.back()) {
             let proximity = tch::no_grad(|| {
-                let p = self.teacher.logits(probe, Bn::Eval).softmax(-1, Kind::Float);
+                let p = self
+                    .teacher
+                    .logits(probe, Bn::Eval)
+                    .softmax(-1, Kind::Float);
                 p.gather(1, &y.unsqueeze(1), false).squeeze_dim(1)
             });
-            let answer = Probes { step, proximity: shim::read_back(&proximity)?, there: Some(Event::record(&proximity)?) };
+            let answer = Probes {
+                step,
+                proximity: shim::read_back(&proximity)?,
+                there: Some(Event::record(&proximity)?),
+            };
             let mut cta = CtAugment::clone(newest);
             if let Some(mut before) = self.asked.replace(answer) {
                 let policies = self.pipeline.probes(before.step, &cta);
@@ -85,7 +114,10 @@ impl<'a> Learner<'a> {
             self.known.pop_front();
             self.known.push_back(Arc::new(cta));
         }
-        Ok(Request { step: step + AHEAD, cta: self.known.back().cloned() })
+        Ok(Request {
+            step: step + AHEAD,
+            cta: self.known.back().cloned(),
+        })
     }
 
     /// Writes all of it into a record.

@@ -33,7 +33,9 @@ pub struct Log {
 
 impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Log").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Log")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -48,7 +50,12 @@ impl Log {
         let now = now();
         let events = EventWriter::create(&tf.join(events::file_name(now as u64, "rematch")), now)?;
         let path = run.join("log.jsonl");
-        Ok(Self { events, lines: fs::create(&path)?, path, length: 0 })
+        Ok(Self {
+            events,
+            lines: fs::create(&path)?,
+            path,
+            length: 0,
+        })
     }
 
     /// Goes on from a mark; what was written behind it is cut off.
@@ -58,26 +65,51 @@ impl Log {
         let act = || -> io::Result<File> {
             let mut file = OpenOptions::new().write(true).open(&path)?;
             if file.metadata()?.len() < mark.log_length {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is shorter than it once was"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "it is shorter than it once was",
+                ));
             }
             file.set_len(mark.log_length)?;
             file.seek(SeekFrom::End(0))?;
             Ok(file)
         };
         let lines = act().map_err(fs::at("continue", &path))?;
-        Ok(Self { events, lines, path, length: mark.log_length })
+        Ok(Self {
+            events,
+            lines,
+            path,
+            length: mark.log_length,
+        })
     }
 
     /// Adds the numbers of one report. The originals count steps in labeled images.
-    pub fn write(&mut self, step: u64, images: u64, values: &[(String, f64)]) -> Result<(), fs::Error> {
-        let scalars: Vec<(&str, f32)> = values.iter().map(|(tag, value)| (tag.as_str(), *value as f32)).collect();
+    pub fn write(
+        &mut self,
+        step: u64,
+        images: u64,
+        values: &[(String, f64)],
+    ) -> Result<(), fs::Error> {
+        let scalars: Vec<(&str, f32)> = values
+            .iter()
+            .map(|(tag, value)| (tag.as_str(), *value as f32))
+            .collect();
         self.events.scalars(now(), images as i64, &scalars);
         self.events.flush()?;
-        let mut line = Map::from_iter([("step".to_owned(), step.into()), ("images".to_owned(), images.into())]);
-        line.extend(values.iter().map(|(tag, value)| (tag.clone(), (*value).into())));
+        let mut line = Map::from_iter([
+            ("step".to_owned(), step.into()),
+            ("images".to_owned(), images.into()),
+        ]);
+        line.extend(
+            values
+                .iter()
+                .map(|(tag, value)| (tag.clone(), (*value).into())),
+        );
         let mut line = Value::Object(line).to_string().into_bytes();
         line.push(b'\n');
-        self.lines.write_all(&line).map_err(fs::at("write", &self.path))?;
+        self.lines
+            .write_all(&line)
+            .map_err(fs::at("write", &self.path))?;
         self.length += line.len() as u64;
         Ok(())
     }
@@ -86,14 +118,25 @@ impl Log {
     pub fn sync(&mut self) -> Result<Mark, fs::Error> {
         self.events.sync()?;
         self.lines.sync_all().map_err(fs::at("write", &self.path))?;
-        let events = self.events.path().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Mark { events, events_length: self.events.position(), log_length: self.length })
+        let events = self
+            .events
+            .path()
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        Ok(Mark {
+            events,
+            events_length: self.events.position(),
+            log_length: self.length,
+        })
     }
 }
 
 /// Seconds since 1970.
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |d| d.as_secs_f64())
 }
 
 #[cfg(test)]
@@ -109,7 +152,12 @@ mod tests {
         log.write(2, 32, &[("accuracy".into(), 99.0)]).unwrap();
         drop(log);
         let mut log = Log::resume(run.path(), &mark).unwrap();
-        log.write(2, 32, &[("accuracy".into(), 25.0), ("losses/xe".into(), 0.5)]).unwrap();
+        log.write(
+            2,
+            32,
+            &[("accuracy".into(), 25.0), ("losses/xe".into(), 0.5)],
+        )
+        .unwrap();
         let lines = fs::read_to_string(&run.path().join("log.jsonl")).unwrap();
         let expected = concat!(
             r#"{"accuracy":12.5,"images":16,"step":1}"#,
@@ -122,7 +170,12 @@ mod tests {
         let mut reader = events::EventReader::open(file).unwrap();
         let mut found = Vec::new();
         while let Some(event) = reader.read().unwrap() {
-            found.extend(event.scalars.into_iter().map(|(tag, value)| (event.step, tag, value)));
+            found.extend(
+                event
+                    .scalars
+                    .into_iter()
+                    .map(|(tag, value)| (event.step, tag, value)),
+            );
         }
         assert_eq!(found.len(), 3);
         assert_eq!(found[1], (32, "accuracy".into(), 25.0));

@@ -29,7 +29,9 @@ fn main() -> ExitCode {
             println!("{USAGE}");
             exit::DONE
         }
-        [job] if !job.to_string_lossy().starts_with('-') => child::run(Path::new(job), train::train),
+        [job] if !job.to_string_lossy().starts_with('-') => {
+            child::run(Path::new(job), train::train)
+        }
         _ => {
             eprintln!("{USAGE}");
             exit::USAGE

@@ -81,7 +81,10 @@ impl Loss {
 
     /// The weighted sum.
     pub fn total(&self) -> Tensor {
-        self.terms.iter().map(|(_, weight, value)| value * *weight).sum()
+        self.terms
+            .iter()
+            .map(|(_, weight, value)| value * *weight)
+            .sum()
     }
 }
 
@@ -89,6 +92,8 @@ impl Loss {
 pub fn build(spec: &method::Method) -> Box<dyn Method> {
     match spec {
         method::Method::Supervised(_) => Box::new(methods::supervised::Supervised),
-        method::Method::Fixmatch(settings) => Box::new(methods::fixmatch::FixMatch(settings.clone())),
+        method::Method::Fixmatch(settings) => {
+            Box::new(methods::fixmatch::FixMatch(settings.clone()))
+        }
     }
 }

@@ -35,7 +35,9 @@ pub(crate) mod testing {
 
     /// A network without batch norm, whose logits are its input.
     pub(crate) fn identity(classes: i64) -> Network {
-        let network = Network::with_body(0, Device::Cpu, false, classes, move |_: &mut Builder| Box::new(Flat(classes)));
+        let network = Network::with_body(0, Device::Cpu, false, classes, move |_: &mut Builder| {
+            Box::new(Flat(classes))
+        });
         tch::no_grad(|| {
             let mut weight = network.variables()[0].tensor.shallow_clone();
             weight.copy_(&Tensor::eye(classes, (Kind::Float, Device::Cpu)));
@@ -47,17 +49,30 @@ pub(crate) mod testing {
     /// compute.
     pub(crate) fn wave(n: i64, k: i64, a: f64) -> Tensor {
         let i = Tensor::arange(n * k, (Kind::Double, Device::Cpu)) + 1.0;
-        ((i * a).sin() * 3.0).to_kind(Kind::Float).view([n, 1, 1, k])
+        ((i * a).sin() * 3.0)
+            .to_kind(Kind::Float)
+            .view([n, 1, 1, k])
     }
 
     pub(crate) fn batch() -> Batch {
         let y = Tensor::from_slice(&[0_i64, 1, 2, 1]);
-        Batch { x: wave(4, 3, 0.7), y, u: vec![wave(8, 3, 1.3), wave(8, 3, 0.4)] }
+        Batch {
+            x: wave(4, 3, 0.7),
+            y,
+            u: vec![wave(8, 3, 1.3), wave(8, 3, 0.4)],
+        }
     }
 
     pub(crate) fn loss(method: &mut dyn Method, network: &Network) -> Loss {
         let teacher = network.teacher();
-        method.loss(&Step { student: network, teacher: &teacher, progress: 0.0 }, &batch())
+        method.loss(
+            &Step {
+                student: network,
+                teacher: &teacher,
+                progress: 0.0,
+            },
+            &batch(),
+        )
     }
 
     pub(crate) fn gradient(network: &Network, loss: &Tensor) -> Tensor {

@@ -67,24 +67,42 @@ pub struct Builder<'a> {
 
 impl Builder<'_> {
     /// A kernel whose entries are `draw`n, in the order of its memory.
-    pub fn kernel(&mut self, name: &str, shape: &[i64], draw: impl Fn(&mut Stream) -> f64) -> Tensor {
-        let mut stream = Stream::new(self.seed, const { Purpose::named("weights") }, 0, self.variables.len() as u64);
+    pub fn kernel(
+        &mut self,
+        name: &str,
+        shape: &[i64],
+        draw: impl Fn(&mut Stream) -> f64,
+    ) -> Tensor {
+        let mut stream = Stream::new(
+            self.seed,
+            const { Purpose::named("weights") },
+            0,
+            self.variables.len() as u64,
+        );
         self.add(name, Role::Kernel, || {
-            let values: Vec<f32> = (0..shape.iter().product()).map(|_| draw(&mut stream) as f32).collect();
+            let values: Vec<f32> = (0..shape.iter().product())
+                .map(|_| draw(&mut stream) as f32)
+                .collect();
             Tensor::from_slice(&values).view(shape)
         })
     }
 
     /// `size` numbers that start at `value`.
     pub fn constant(&mut self, name: &str, role: Role, size: i64, value: f64) -> Tensor {
-        self.add(name, role, || Tensor::full([size], value, (Kind::Float, Device::Cpu)))
+        self.add(name, role, || {
+            Tensor::full([size], value, (Kind::Float, Device::Cpu))
+        })
     }
 
     fn add(&mut self, name: &str, role: Role, fresh: impl FnOnce() -> Tensor) -> Tensor {
         let tensor = match self.student {
             Some(student) => {
                 let twin = &student[self.variables.len()].tensor;
-                if role == Role::Statistic { twin.shallow_clone() } else { twin.detach().copy() }
+                if role == Role::Statistic {
+                    twin.shallow_clone()
+                } else {
+                    twin.detach().copy()
+                }
             }
             None => {
                 let tensor = fresh().to_device(self.device);
@@ -98,7 +116,11 @@ impl Builder<'_> {
             }
         };
         let handle = tensor.shallow_clone();
-        self.variables.push(Variable { name: name.to_owned(), tensor, role });
+        self.variables.push(Variable {
+            name: name.to_owned(),
+            tensor,
+            role,
+        });
         handle
     }
 
@@ -146,7 +168,10 @@ type Build = dyn Fn(&mut Builder) -> (Box<dyn Body>, Linear) + Send + Sync;
 
 impl std::fmt::Debug for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Network").field("variables", &self.variables.len()).field("bf16", &self.bf16).finish_non_exhaustive()
+        f.debug_struct("Network")
+            .field("variables", &self.variables.len())
+            .field("bf16", &self.bf16)
+            .finish_non_exhaustive()
     }
 }
 
@@ -154,7 +179,9 @@ impl Network {
     /// The network that `spec` names, its weights drawn from `seed`.
     pub fn new(spec: &train::Network, shape: Shape, seed: u64, device: Device, bf16: bool) -> Self {
         let spec = spec.clone();
-        Self::with_body(seed, device, bf16, shape.classes, move |builder| networks::build(&spec, shape, builder))
+        Self::with_body(seed, device, bf16, shape.classes, move |builder| {
+            networks::build(&spec, shape, builder)
+        })
     }
 
     /// A network with a body of the caller's.
@@ -170,19 +197,35 @@ impl Network {
             let classifier = builder.linear("classifier", body.features(), classes);
             (body, classifier)
         });
-        let builder = Builder { seed, device, student: None, variables: Vec::new() };
+        let builder = Builder {
+            seed,
+            device,
+            student: None,
+            variables: Vec::new(),
+        };
         Self::finish(builder, bf16, build)
     }
 
     fn finish(mut builder: Builder, bf16: bool, build: Arc<Build>) -> Self {
         let (body, classifier) = build(&mut builder);
-        Self { variables: builder.variables, body, classifier, bf16, build }
+        Self {
+            variables: builder.variables,
+            body,
+            classifier,
+            bf16,
+            build,
+        }
     }
 
     /// A second network with a copy of this one's weights, and with its running statistics themselves.
     #[must_use]
     pub fn teacher(&self) -> Self {
-        let builder = Builder { seed: 0, device: self.device(), student: Some(&self.variables), variables: Vec::new() };
+        let builder = Builder {
+            seed: 0,
+            device: self.device(),
+            student: Some(&self.variables),
+            variables: Vec::new(),
+        };
         Self::finish(builder, self.bf16, self.build.clone())
     }
 
@@ -193,12 +236,19 @@ impl Network {
 
     /// Handles of the variables of which `wanted` holds.
     pub fn tensors(&self, wanted: impl Fn(Role) -> bool) -> Vec<Tensor> {
-        self.variables.iter().filter(|v| wanted(v.role)).map(|v| v.tensor.shallow_clone()).collect()
+        self.variables
+            .iter()
+            .filter(|v| wanted(v.role))
+            .map(|v| v.tensor.shallow_clone())
+            .collect()
     }
 
     /// How many numbers are trained.
     pub fn parameters(&self) -> i64 {
-        self.tensors(|role| role != Role::Statistic).iter().map(|t| t.numel() as i64).sum()
+        self.tensors(|role| role != Role::Statistic)
+            .iter()
+            .map(|t| t.numel() as i64)
+            .sum()
     }
 
     /// The device it is on.
@@ -208,8 +258,12 @@ impl Network {
 
     /// Logits of N×C×H×W images, N×K, float32.
     pub fn logits(&self, x: &Tensor, bn: Bn) -> Tensor {
-        let _autocast = self.bf16.then(|| shim::Autocast::bf16(x).unwrap_or_else(|e| panic!("{e}")));
-        self.classifier.forward(&self.body.forward(x, bn)).to_kind(Kind::Float)
+        let _autocast = self
+            .bf16
+            .then(|| shim::Autocast::bf16(x).unwrap_or_else(|e| panic!("{e}")));
+        self.classifier
+            .forward(&self.body.forward(x, bn))
+            .to_kind(Kind::Float)
     }
 
     /// Logits of several batches from one pass, which shares its batch statistics and updates the
@@ -217,7 +271,11 @@ impl Network {
     /// their GPUs sees a part of each; on one device the order changes nothing.
     pub fn together<const N: usize>(&self, batches: [&Tensor; N]) -> [Tensor; N] {
         let sizes = batches.map(|x| x.size()[0]);
-        let all = if N == 1 { batches[0].shallow_clone() } else { Tensor::cat(&batches, 0) };
+        let all = if N == 1 {
+            batches[0].shallow_clone()
+        } else {
+            Tensor::cat(&batches, 0)
+        };
         let logits = self.logits(&all, Bn::Update);
         let mut start = 0;
         sizes.map(|size| {

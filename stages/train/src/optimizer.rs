@@ -34,8 +34,14 @@ impl Sgd {
                 weight_decay,
             }
         };
-        let groups = [group(Role::Kernel, settings.weight_decay), group(Role::Offset, 0.0)];
-        Self { settings: settings.clone(), groups }
+        let groups = [
+            group(Role::Kernel, settings.weight_decay),
+            group(Role::Offset, 0.0),
+        ];
+        Self {
+            settings: settings.clone(),
+            groups,
+        }
     }
 
     /// Moves every parameter against its gradient, and forgets the gradients.
@@ -45,10 +51,17 @@ impl Sgd {
     /// # Errors
     /// Where a parameter has no gradient.
     pub fn step(&self, lr: f64) -> Result<(), Error> {
-        let train::Sgd { momentum, nesterov, .. } = self.settings;
+        let train::Sgd {
+            momentum, nesterov, ..
+        } = self.settings;
         for group in &self.groups {
             let gradients: Vec<Tensor> = group.parameters.iter().map(Tensor::grad).collect();
-            let step = SgdStep { lr, momentum, nesterov, weight_decay: group.weight_decay };
+            let step = SgdStep {
+                lr,
+                momentum,
+                nesterov,
+                weight_decay: group.weight_decay,
+            };
             shim::fused_sgd(&group.parameters, &gradients, &group.momenta, step)?;
             drop(gradients);
             shim::reset_gradients(&group.parameters)?;
@@ -67,7 +80,9 @@ impl Sgd {
 
     /// The momenta by name of their parameter.
     pub fn momenta(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.groups.iter().flat_map(|g| g.names.iter().map(String::as_str).zip(&g.momenta))
+        self.groups
+            .iter()
+            .flat_map(|g| g.names.iter().map(String::as_str).zip(&g.momenta))
     }
 }
 
@@ -90,8 +105,15 @@ mod tests {
 
     #[test]
     fn three_steps_follow_the_formula_with_decay_on_kernels_alone() {
-        let network = Network::with_body(3, Device::Cpu, false, 2, |_: &mut Builder| Box::new(Nothing));
-        let settings = train::Sgd { lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 0.1 };
+        let network = Network::with_body(3, Device::Cpu, false, 2, |_: &mut Builder| {
+            Box::new(Nothing)
+        });
+        let settings = train::Sgd {
+            lr: 0.1,
+            momentum: 0.9,
+            nesterov: true,
+            weight_decay: 0.1,
+        };
         let sgd = Sgd::new(&settings, &network);
         let [weight, bias] = [0, 1].map(|i| network.variables()[i].tensor.shallow_clone());
         let x = Tensor::from_slice(&[1.0_f32, -2.0]).view([1, 2]);
@@ -125,8 +147,12 @@ mod tests {
 
     #[test]
     fn a_parameter_without_gradient_is_an_error() {
-        let network = Network::with_body(3, Device::Cpu, false, 2, |_: &mut Builder| Box::new(Nothing));
-        let error = Sgd::new(&train::Sgd::default(), &network).step(0.1).unwrap_err();
+        let network = Network::with_body(3, Device::Cpu, false, 2, |_: &mut Builder| {
+            Box::new(Nothing)
+        });
+        let error = Sgd::new(&train::Sgd::default(), &network)
+            .step(0.1)
+            .unwrap_err();
         assert!(error.0.contains("no gradient"), "{error}");
     }
 }

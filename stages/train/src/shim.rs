@@ -39,7 +39,11 @@ unsafe extern "C" {
     fn rematch_autocast_bf16(like: *mut C_tensor, on: c_int) -> *mut c_char;
     fn rematch_leaky_relu(x: *mut C_tensor, slope: f64) -> *mut c_char;
     fn rematch_read_back(input: *mut C_tensor, error: *mut *mut c_char) -> *mut C_tensor;
-    fn rematch_upload(input: *mut C_tensor, like: *mut C_tensor, error: *mut *mut c_char) -> *mut C_tensor;
+    fn rematch_upload(
+        input: *mut C_tensor,
+        like: *mut C_tensor,
+        error: *mut *mut c_char,
+    ) -> *mut C_tensor;
     fn rematch_event_record(like: *mut C_tensor, event: *mut *mut c_void) -> *mut c_char;
     fn rematch_event_wait(event: *mut c_void) -> *mut c_char;
 }
@@ -69,7 +73,11 @@ fn pointers(tensors: &[Tensor]) -> Vec<*mut C_tensor> {
 /// Version of libtorch, such as `2.11.0`.
 pub fn torch_version() -> String {
     // SAFETY: a constant of the shim.
-    unsafe { CStr::from_ptr(rematch_torch_version()).to_string_lossy().into_owned() }
+    unsafe {
+        CStr::from_ptr(rematch_torch_version())
+            .to_string_lossy()
+            .into_owned()
+    }
 }
 
 /// Makes the allocator keep freed memory. A step allocates and frees the same sizes over and over;
@@ -96,7 +104,9 @@ pub fn load_cuda() -> Result<(), Error> {
         if message.is_null() {
             return Err(Error("libtorch_cuda.so could not be loaded".into()));
         }
-        Err(Error(CStr::from_ptr(message).to_string_lossy().into_owned()))
+        Err(Error(
+            CStr::from_ptr(message).to_string_lossy().into_owned(),
+        ))
     }
 }
 
@@ -284,7 +294,12 @@ mod tests {
                 (w - lr * (g + momentum * v)) as f32
             })
             .collect();
-        let step = SgdStep { lr, momentum, weight_decay, nesterov: true };
+        let step = SgdStep {
+            lr,
+            momentum,
+            weight_decay,
+            nesterov: true,
+        };
         fused_sgd(&[w.shallow_clone()], &[g], &[v.shallow_clone()], step).unwrap();
         for (found, expected) in values(&w).iter().zip(&expected) {
             assert!((found - expected).abs() < 1e-6, "{found} {expected}");
@@ -296,7 +311,12 @@ mod tests {
     fn fused_sgd_takes_channels_last() {
         let w = channels_last(&Tensor::ones([2, 3, 3, 3], (Kind::Float, Device::Cpu))).unwrap();
         let (g, v) = (w.ones_like(), w.zeros_like());
-        let step = SgdStep { lr: 0.5, momentum: 0., weight_decay: 0., nesterov: false };
+        let step = SgdStep {
+            lr: 0.5,
+            momentum: 0.,
+            weight_decay: 0.,
+            nesterov: false,
+        };
         fused_sgd(&[w.shallow_clone()], &[g], &[v], step).unwrap();
         assert_eq!(w.sum(Kind::Float).double_value(&[]), 27.);
     }
@@ -329,7 +349,10 @@ mod tests {
 
     #[test]
     fn leaky_relu_has_the_given_slope() {
-        assert_eq!(values(&leaky_relu(numbers(&[-10., 0., 3.]), 0.1)), [-1., 0., 3.]);
+        assert_eq!(
+            values(&leaky_relu(numbers(&[-10., 0., 3.]), 0.1)),
+            [-1., 0., 3.]
+        );
     }
 
     #[test]
@@ -345,8 +368,18 @@ mod tests {
 
     #[test]
     fn an_exception_is_an_error_with_its_text() {
-        let step = SgdStep { lr: 0.1, momentum: 0.9, weight_decay: 0., nesterov: true };
-        let error = fused_sgd(&[numbers(&[1.])], &[numbers(&[1., 2., 3.])], &[numbers(&[1.])], step);
+        let step = SgdStep {
+            lr: 0.1,
+            momentum: 0.9,
+            weight_decay: 0.,
+            nesterov: true,
+        };
+        let error = fused_sgd(
+            &[numbers(&[1.])],
+            &[numbers(&[1., 2., 3.])],
+            &[numbers(&[1.])],
+            step,
+        );
         assert!(error.unwrap_err().0.len() > 10);
         assert!(lerp(&[numbers(&[1.])], &[numbers(&[1., 2.])], 0.5).is_err());
         assert!(channels_last(&numbers(&[1.])).is_err());

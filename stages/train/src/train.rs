@@ -59,15 +59,28 @@ pub fn train(child: &Child) -> Result<Report, StageError> {
     let views = method.views();
     let data = Data::load(&spec, views)?;
     child.check()?;
-    let dataset = spec.dataset.as_deref().and_then(|name| name.split('.').next()).unwrap_or_default();
-    let pipeline = Pipeline::new(&spec.augment, dataset, views, data.image(), spec.seed, spec.batch)?;
+    let dataset = spec
+        .dataset
+        .as_deref()
+        .and_then(|name| name.split('.').next())
+        .unwrap_or_default();
+    let pipeline = Pipeline::new(
+        &spec.augment,
+        dataset,
+        views,
+        data.image(),
+        spec.seed,
+        spec.batch,
+    )?;
     let bf16 = spec.precision == Precision::Bf16;
     let student = Network::new(&spec.network, data.shape(), spec.seed, device, bf16);
     let teacher = student.teacher();
     thread::scope(|scope| {
         let feed = Feed::start(scope, &data, &pipeline);
         let evaluation = Evaluation::new(&data, EVALUATED[usize::from(device.is_cuda())]);
-        let mut run = Run::new(child, &spec, method, &student, &teacher, evaluation, feed, &pipeline)?;
+        let mut run = Run::new(
+            child, &spec, method, &student, &teacher, evaluation, feed, &pipeline,
+        )?;
         let args = child.output("run")?.join("args");
         fs::create_dir_all(&args)?;
         fs::write(&args.join("args.json"), arguments(&spec, data.classes))?;
@@ -106,7 +119,10 @@ struct Clock {
 }
 
 impl<'a> Run<'a> {
-    #[expect(clippy::too_many_arguments, reason = "the parts of a run, each made once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a run, each made once"
+    )]
     fn new(
         child: &'a Child,
         spec: &'a Train,
@@ -125,16 +141,37 @@ impl<'a> Run<'a> {
         let kept = Kept::new(folder, spec.keep)?;
         let (record, log) = match resume(child, folder, &kept, &tensors)? {
             Some(resumed) => resumed,
-            None => (Record::new(&child.job.key, Learner::start(pipeline)), Log::create(folder)?),
+            None => (
+                Record::new(&child.job.key, Learner::start(pipeline)),
+                Log::create(folder)?,
+            ),
         };
         kept.trim(record.step)?;
         let ema = Ema::new(student, teacher, spec.ema);
         let learner = Learner::new(pipeline, teacher, &record);
         let watch = Watch::new(spec.algorithm.name());
         let now = Instant::now();
-        let clock = Clock { since: now, images: 0, saved: (now, Duration::ZERO) };
+        let clock = Clock {
+            since: now,
+            images: 0,
+            saved: (now, Duration::ZERO),
+        };
         let run = Self {
-            child, spec, method, student, teacher, optimizer, ema, tensors, learner, feed, evaluation, watch, log, kept, record,
+            child,
+            spec,
+            method,
+            student,
+            teacher,
+            optimizer,
+            ema,
+            tensors,
+            learner,
+            feed,
+            evaluation,
+            watch,
+            log,
+            kept,
+            record,
             clock,
         };
         for request in run.learner.under_way(run.record.step) {
@@ -184,7 +221,11 @@ impl<'a> Run<'a> {
         let like = &self.student.variables()[0].tensor;
         let (batch, probe) = self.feed.next(step)?.on(like)?;
         let progress = step as f64 / total as f64;
-        let seen = Step { student: self.student, teacher: self.teacher, progress };
+        let seen = Step {
+            student: self.student,
+            teacher: self.teacher,
+            progress,
+        };
         let loss = self.method.loss(&seen, &batch);
         if step == 0 {
             self.watch.alive(&loss)?;
@@ -195,7 +236,8 @@ impl<'a> Run<'a> {
         self.ema.update()?;
         let request = self.learner.learn(step, probe.as_ref(), &batch.y)?;
         self.order(request);
-        self.clock.images += (batch.x.size()[0] + batch.u.iter().map(|u| u.size()[0]).sum::<i64>()) as u64;
+        self.clock.images +=
+            (batch.x.size()[0] + batch.u.iter().map(|u| u.size()[0]).sum::<i64>()) as u64;
         self.record.step += 1;
         let due = step.is_multiple_of(self.spec.report.steps(self.spec.batch));
         if due || (self.spec.final_report && step + 1 == total) {
@@ -213,14 +255,24 @@ impl<'a> Run<'a> {
 
     fn learning_rate(&self, step: u64) -> f64 {
         let Optimizer::Sgd(sgd) = &self.spec.optimizer;
-        learning_rate(self.spec.schedule, sgd.lr, step as f64 / self.total() as f64)
+        learning_rate(
+            self.spec.schedule,
+            sgd.lr,
+            step as f64 / self.total() as f64,
+        )
     }
 
     /// What the originals log of a single batch. Their learning rate is that of the next step.
     fn scalars(&self, loss: &Loss) -> BTreeMap<String, f64> {
         let number = |value: &tch::Tensor| value.to_kind(Kind::Double).double_value(&[]);
-        let terms = loss.terms.iter().map(|(name, _, value)| (format!("losses/{name}"), number(value)));
-        let notes = loss.notes.iter().map(|(name, value)| (format!("monitors/{name}"), number(value)));
+        let terms = loss
+            .terms
+            .iter()
+            .map(|(name, _, value)| (format!("losses/{name}"), number(value)));
+        let notes = loss
+            .notes
+            .iter()
+            .map(|(name, value)| (format!("monitors/{name}"), number(value)));
         let mut all: BTreeMap<_, _> = terms.chain(notes).collect();
         all.insert("losses/wd".into(), number(&self.optimizer.l2()));
         all.insert("monitors/lr".into(), self.learning_rate(self.record.step));
@@ -232,11 +284,24 @@ impl<'a> Run<'a> {
     fn evaluate(&mut self) -> Result<(), StageError> {
         self.watch.check()?;
         let mut accuracies = self.evaluation.run(self.teacher, "accuracy", self.child)?;
-        accuracies.extend(self.evaluation.run(self.student, "accuracy/raw", self.child)?);
+        accuracies.extend(
+            self.evaluation
+                .run(self.student, "accuracy/raw", self.child)?,
+        );
         let step = self.record.step;
-        let values: Vec<_> = self.record.scalars.clone().into_iter().chain(accuracies.iter().cloned()).collect();
-        self.log.write(step, step * self.spec.batch as u64, &values)?;
-        let metrics: Vec<_> = values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let values: Vec<_> = self
+            .record
+            .scalars
+            .clone()
+            .into_iter()
+            .chain(accuracies.iter().cloned())
+            .collect();
+        self.log
+            .write(step, step * self.spec.batch as u64, &values)?;
+        let metrics: Vec<_> = values
+            .iter()
+            .map(|(name, value)| (name.as_str(), *value))
+            .collect();
         self.child.metrics(&metrics);
         self.record.latest = accuracies.into_iter().collect();
         self.record.reported = true;
@@ -277,19 +342,36 @@ impl<'a> Run<'a> {
             ("steps", json!(self.record.step)),
             ("images_per_second", json!(rate)),
         ]);
-        let facts = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Report { metrics: self.record.latest.clone(), facts, error: None }
+        let facts = facts
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        Report {
+            metrics: self.record.latest.clone(),
+            facts,
+            error: None,
+        }
     }
 }
 
 /// Goes on from the newest checkpoint that an interrupted attempt left, if there is one.
-fn resume(child: &Child, folder: &Path, kept: &Kept, tensors: &Tensors) -> Result<Option<(Record, Log)>, StageError> {
+fn resume(
+    child: &Child,
+    folder: &Path,
+    kept: &Kept,
+    tensors: &Tensors,
+) -> Result<Option<(Record, Log)>, StageError> {
     let state = child.work().join(STATE);
     let mut newest = None;
     let mut problem = None;
-    for path in [state].into_iter().filter(|path| path.exists()).chain(kept.newest_first()?) {
+    for path in [state]
+        .into_iter()
+        .filter(|path| path.exists())
+        .chain(kept.newest_first()?)
+    {
         // Those in the run's folder say in their name how new they are.
-        let enough = |done: &(Record, Values)| kept.step_of(&path).is_some_and(|step| step <= done.0.step);
+        let enough =
+            |done: &(Record, Values)| kept.step_of(&path).is_some_and(|step| step <= done.0.step);
         if newest.as_ref().is_some_and(enough) {
             break;
         }
@@ -298,7 +380,8 @@ fn resume(child: &Child, folder: &Path, kept: &Kept, tensors: &Tensors) -> Resul
             Err(error) => problem = Some(error.to_string()),
         }
     }
-    let resumed = newest.map(|(record, values)| Log::resume(folder, &record.log).map(|log| (record, values, log)));
+    let resumed = newest
+        .map(|(record, values)| Log::resume(folder, &record.log).map(|log| (record, values, log)));
     match resumed {
         Some(Ok((record, values, log))) => {
             tensors.put(&values);
@@ -309,7 +392,9 @@ fn resume(child: &Child, folder: &Path, kept: &Kept, tensors: &Tensors) -> Resul
         None => {}
     }
     if let Some(problem) = problem {
-        child.warning(format!("cannot go on where an earlier attempt stopped, starts from the beginning: {problem}"));
+        child.warning(format!(
+            "cannot go on where an earlier attempt stopped, starts from the beginning: {problem}"
+        ));
     }
     Ok(None)
 }

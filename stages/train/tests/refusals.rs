@@ -17,21 +17,45 @@ fn a_run_that_diverges_names_the_term_and_the_step() {
     let changes = json!({"optimizer": {"sgd": {"lr": 1e30, "momentum": 0.0, "nesterov": false}}});
     let (code, message) = refused(&Place::new(), changes);
     assert_eq!(code, exit::DIVERGED);
-    assert!(message.starts_with("the term `xe` of fixmatch is NaN or infinite at step "), "{message}");
+    assert!(
+        message.starts_with("the term `xe` of fixmatch is NaN or infinite at step "),
+        "{message}"
+    );
 }
 
 #[test]
 fn parameters_that_make_no_sense_are_refused() {
     let place = Place::new();
     for (changes, expected) in [
-        (json!({"batch": 0}), "batch: expected at least 1 image per step"),
+        (
+            json!({"batch": 0}),
+            "batch: expected at least 1 image per step",
+        ),
         (json!({"keep": 0}), "keep: expected at least 1 checkpoint"),
-        (json!({"algorithm": {"fixmatch": {"confidence": 1.5}}}), "algorithm.fixmatch.confidence: expected a probability from 0 to 1"),
-        (json!({"algorithm": {"fixmatch": {"uratio": 0}}}), "algorithm.fixmatch.uratio: expected at least 1 unlabeled image per labeled one"),
-        (json!({"optimizer": {"sgd": {"lr": -1.0}}}), "optimizer.sgd.lr: expected a learning rate above 0"),
-        (json!({"network": {"resnet": {"filters": 0}}}), "network.resnet.filters: expected 1 to 4096, found 0"),
-        (json!({"augment": "d.d"}), "augment: augmentation `d.d` has 2 parts, expected 3"),
-        (json!({"augment": "cta.d.d"}), "augment: CTAugment learns from labeled images, and does not change them"),
+        (
+            json!({"algorithm": {"fixmatch": {"confidence": 1.5}}}),
+            "algorithm.fixmatch.confidence: expected a probability from 0 to 1",
+        ),
+        (
+            json!({"algorithm": {"fixmatch": {"uratio": 0}}}),
+            "algorithm.fixmatch.uratio: expected at least 1 unlabeled image per labeled one",
+        ),
+        (
+            json!({"optimizer": {"sgd": {"lr": -1.0}}}),
+            "optimizer.sgd.lr: expected a learning rate above 0",
+        ),
+        (
+            json!({"network": {"resnet": {"filters": 0}}}),
+            "network.resnet.filters: expected 1 to 4096, found 0",
+        ),
+        (
+            json!({"augment": "d.d"}),
+            "augment: augmentation `d.d` has 2 parts, expected 3",
+        ),
+        (
+            json!({"augment": "cta.d.d"}),
+            "augment: CTAugment learns from labeled images, and does not change them",
+        ),
     ] {
         let (code, message) = refused(&place, changes);
         assert_eq!(code, exit::USAGE, "{message}");
@@ -43,21 +67,33 @@ fn parameters_that_make_no_sense_are_refused() {
 fn sets_that_do_not_fit_are_refused() {
     let place = Place::new();
     for (changes, expected) in [
-        (json!({"batch": 20}), "a step takes 40 unlabeled images (20 × 2), and there are 36 beside 4 for validation"),
-        (json!({"valid": 41}), "`valid` is 41, and `unlabeled` has 40 images"),
+        (
+            json!({"batch": 20}),
+            "a step takes 40 unlabeled images (20 × 2), and there are 36 beside 4 for validation",
+        ),
+        (
+            json!({"valid": 41}),
+            "`valid` is 41, and `unlabeled` has 40 images",
+        ),
     ] {
         let (code, message) = refused(&place, changes);
         assert_eq!((code, message.as_str()), (exit::FAILED, expected));
     }
     std::fs::write(place.path("labeled"), records(2, 1)).unwrap();
     let (_, message) = refused(&place, json!({}));
-    assert_eq!(message, "`labeled` has no image of class 2, and there are labels up to 2");
+    assert_eq!(
+        message,
+        "`labeled` has no image of class 2, and there are labels up to 2"
+    );
     std::fs::write(place.path("labeled"), b"").unwrap();
     let (_, message) = refused(&place, json!({}));
     assert_eq!(message, "`labeled` has no image");
     std::fs::remove_file(place.path("labeled")).unwrap();
     let (_, message) = refused(&place, json!({}));
-    assert!(message.contains("labeled") && message.contains("No such file"), "{message}");
+    assert!(
+        message.contains("labeled") && message.contains("No such file"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -66,7 +102,10 @@ fn a_gpu_that_is_not_there_is_an_error_where_it_is_demanded() {
     let mut job = place.job("job", json!({"device": "cuda"}));
     match place.run(&job) {
         Ok(report) => assert_eq!(report.facts["device"], "cuda"),
-        Err(error) => assert!(error.failure().message.starts_with("no GPU can be used: "), "{error}"),
+        Err(error) => assert!(
+            error.failure().message.starts_with("no GPU can be used: "),
+            "{error}"
+        ),
     }
     // `auto` goes on without it.
     job.params["device"] = json!("auto");

@@ -20,12 +20,29 @@ fn a_run_leaves_events_a_log_arguments_and_checkpoints() {
     let report = place.run(&job).unwrap();
     let scalars = scalars(&job);
     // Behind the first step, then every fifth, then at the end; counted in labeled images.
-    let at: Vec<i64> = scalars.iter().filter(|s| s.1 == "accuracy").map(|s| s.0).collect();
+    let at: Vec<i64> = scalars
+        .iter()
+        .filter(|s| s.1 == "accuracy")
+        .map(|s| s.0)
+        .collect();
     assert_eq!(at, [1, 6, 11, 16, 21, 24].map(|step| step * 4));
-    let tags: Vec<&str> = scalars.iter().filter(|s| s.0 == 4).map(|s| s.1.as_str()).collect();
+    let tags: Vec<&str> = scalars
+        .iter()
+        .filter(|s| s.0 == 4)
+        .map(|s| s.1.as_str())
+        .collect();
     let expected = [
-        "losses/wd", "losses/xe", "losses/xeu", "monitors/lr", "monitors/mask", "accuracy/train_labeled", "accuracy/valid",
-        "accuracy", "accuracy/raw/train_labeled", "accuracy/raw/valid", "accuracy/raw",
+        "losses/wd",
+        "losses/xe",
+        "losses/xeu",
+        "monitors/lr",
+        "monitors/mask",
+        "accuracy/train_labeled",
+        "accuracy/valid",
+        "accuracy",
+        "accuracy/raw/train_labeled",
+        "accuracy/raw/valid",
+        "accuracy/raw",
     ];
     assert_eq!(tags, expected);
     let last = scalars.iter().rfind(|s| s.1 == "accuracy").unwrap().2;
@@ -33,19 +50,34 @@ fn a_run_leaves_events_a_log_arguments_and_checkpoints() {
     assert_eq!(report.facts["steps"], 24);
     let run = &job.outputs["run"];
     let log = std::fs::read_to_string(run.join("log.jsonl")).unwrap();
-    let lines: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     assert_eq!(lines.len(), 6);
     assert_eq!(lines[5]["accuracy"], report.metrics["accuracy"]);
-    let arguments: Value = serde_json::from_slice(&std::fs::read(run.join("args/args.json")).unwrap()).unwrap();
-    assert_eq!((&arguments["nclass"], &arguments["uratio"]), (&json!(3), &json!(2)));
+    let arguments: Value =
+        serde_json::from_slice(&std::fs::read(run.join("args/args.json")).unwrap()).unwrap();
+    assert_eq!(
+        (&arguments["nclass"], &arguments["uratio"]),
+        (&json!(3), &json!(2))
+    );
     let names: Vec<String> = checkpoints(&job).iter().map(|p| name(p)).collect();
-    assert_eq!(names, ["best.safetensors", "step-00000020.safetensors", "step-00000024.safetensors"]);
+    assert_eq!(
+        names,
+        [
+            "best.safetensors",
+            "step-00000020.safetensors",
+            "step-00000024.safetensors"
+        ]
+    );
 }
 
 #[test]
 fn a_network_learns_what_is_easy() {
     let place = Place::new();
-    let changes = json!({"length": {"steps": 60}, "optimizer": {"sgd": {"lr": 0.1}}, "augment": "d.d.rac"});
+    let changes =
+        json!({"length": {"steps": 60}, "optimizer": {"sgd": {"lr": 0.1}}, "augment": "d.d.rac"});
     let report = place.run(&place.job("job", changes)).unwrap();
     assert!(report.metrics["accuracy"] > 90.0, "{:?}", report.metrics);
 }
@@ -56,7 +88,8 @@ fn a_checkpoint_is_plain_safetensors_with_pytorch_names() {
     let job = place.job("job", json!({"length": {"steps": 2}}));
     place.run(&job).unwrap();
     // Read by hand, as the format's description says: length, JSON, bytes.
-    let bytes = std::fs::read(job.outputs["run"].join("checkpoints/step-00000002.safetensors")).unwrap();
+    let bytes =
+        std::fs::read(job.outputs["run"].join("checkpoints/step-00000002.safetensors")).unwrap();
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
     for (name, shape) in [
@@ -69,14 +102,24 @@ fn a_checkpoint_is_plain_safetensors_with_pytorch_names() {
         assert_eq!(header[name]["shape"], shape, "{name}");
         assert_eq!(header[name]["dtype"], "F32");
     }
-    assert!(header.get("ema.bn.running_mean").is_none(), "the teacher has no statistics of its own");
-    let record: Value = serde_json::from_str(header["__metadata__"]["rematch"].as_str().unwrap()).unwrap();
+    assert!(
+        header.get("ema.bn.running_mean").is_none(),
+        "the teacher has no statistics of its own"
+    );
+    let record: Value =
+        serde_json::from_str(header["__metadata__"]["rematch"].as_str().unwrap()).unwrap();
     assert_eq!(record["step"], 2);
     assert!(record["cta"][0].to_string().contains("solarize"));
     // A tensor's bytes are its numbers, row by row.
-    let [start, end] = [0, 1].map(|i| header["student.bn.weight"]["data_offsets"][i].as_u64().unwrap() as usize);
-    let values: Vec<f32> =
-        bytes[8 + length..][start..end].chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let [start, end] = [0, 1].map(|i| {
+        header["student.bn.weight"]["data_offsets"][i]
+            .as_u64()
+            .unwrap() as usize
+    });
+    let values: Vec<f32> = bytes[8 + length..][start..end]
+        .chunks(4)
+        .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+        .collect();
     assert!(values.iter().all(|v| (v - 1.0).abs() < 0.2), "{values:?}");
 }
 
@@ -106,8 +149,13 @@ fn assert_same(found: &Job, expected: &Job) {
 #[test]
 fn a_run_that_is_stopped_again_and_again_ends_with_the_same_bits() {
     let place = Place::new();
-    for (method, changes) in [("cta", json!({})), ("rac", json!({"augment": "d.d.rac"})), ("alone", json!({"algorithm": "supervised"}))] {
-        let [whole, stopped] = ["whole", "stopped"].map(|name| place.job(&format!("{method}-{name}"), changes.clone()));
+    for (method, changes) in [
+        ("cta", json!({})),
+        ("rac", json!({"augment": "d.d.rac"})),
+        ("alone", json!({"algorithm": "supervised"})),
+    ] {
+        let [whole, stopped] = ["whole", "stopped"]
+            .map(|name| place.job(&format!("{method}-{name}"), changes.clone()));
         let start = Instant::now();
         place.run(&whole).unwrap();
         let took = start.elapsed();
@@ -163,7 +211,10 @@ fn a_run_that_is_killed_again_and_again_ends_with_the_same_bits() {
     assert!(kills > 0, "nothing was killed");
     assert!(start(&killed).wait().unwrap().success());
     assert_same(&killed, &whole);
-    let left: Vec<_> = checkpoints(&killed).into_iter().filter(|p| name(p).starts_with('.')).collect();
+    let left: Vec<_> = checkpoints(&killed)
+        .into_iter()
+        .filter(|p| name(p).starts_with('.'))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
@@ -180,7 +231,10 @@ fn a_damaged_state_is_not_continued() {
 #[test]
 fn two_threads_and_bf16_train_as_well() {
     let place = Place::new();
-    let mut job = place.job("job", json!({"precision": "bf16", "length": {"steps": 60}, "optimizer": {"sgd": {"lr": 0.1}}}));
+    let mut job = place.job(
+        "job",
+        json!({"precision": "bf16", "length": {"steps": 60}, "optimizer": {"sgd": {"lr": 0.1}}}),
+    );
     job.cpus = 2;
     assert!(place.run(&job).unwrap().metrics["accuracy"] > 80.0);
 }

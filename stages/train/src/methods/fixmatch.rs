@@ -14,7 +14,11 @@ pub struct FixMatch(pub Fixmatch);
 
 impl Method for FixMatch {
     fn views(&self) -> Views {
-        Views { unlabeled: 2, ratio: self.0.uratio, ctaugment: true }
+        Views {
+            unlabeled: 2,
+            ratio: self.0.uratio,
+            ctaugment: true,
+        }
     }
 
     fn loss(&mut self, step: &Step, batch: &Batch) -> Loss {
@@ -24,7 +28,11 @@ impl Method for FixMatch {
         Loss::new()
             .term("xe", 1.0, mean(&cross_entropy(&x, &batch.y)))
             // A mean over all of them: those that the mask leaves out count as 0.
-            .term("xeu", self.0.wu, mean(&(cross_entropy(&strong, &guess) * &mask)))
+            .term(
+                "xeu",
+                self.0.wu,
+                mean(&(cross_entropy(&strong, &guess) * &mask)),
+            )
             .note("mask", mean(&mask))
     }
 }
@@ -41,7 +49,11 @@ mod tests {
     const MASK: f64 = 0.5;
 
     fn fixmatch(confidence: f64, wu: f64) -> FixMatch {
-        FixMatch(Fixmatch { confidence, wu, ..Fixmatch::default() })
+        FixMatch(Fixmatch {
+            confidence,
+            wu,
+            ..Fixmatch::default()
+        })
     }
 
     #[test]
@@ -49,7 +61,13 @@ mod tests {
         let found = loss(&mut fixmatch(0.8, 2.0), &identity(3));
         let values: Vec<f64> = found.terms.iter().map(|t| t.2.double_value(&[])).collect();
         let expected = [XE, XEU];
-        assert!(values.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{values:?}");
+        assert!(
+            values
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| (a - b).abs() < 1e-5),
+            "{values:?}"
+        );
         assert!((found.notes[0].1.double_value(&[]) - MASK).abs() < 1e-6);
         assert!((found.total().double_value(&[]) - (XE + 2.0 * XEU)).abs() < 1e-5);
     }
@@ -79,7 +97,14 @@ mod tests {
         let network = identity(3);
         for term in 0..2 {
             let (name, _, value) = &loss(&mut fixmatch(0.5, 1.0), &network).terms[term];
-            assert!(gradient(&network, value).abs().sum(Kind::Float).double_value(&[]) > 1e-3, "{name}");
+            assert!(
+                gradient(&network, value)
+                    .abs()
+                    .sum(Kind::Float)
+                    .double_value(&[])
+                    > 1e-3,
+                "{name}"
+            );
         }
         // The weak view only makes targets: with it alone changed in a way that keeps guesses and
         // mask, the gradient stays the same to the bit.
@@ -87,7 +112,11 @@ mod tests {
             let mut batch = crate::methods::testing::batch();
             batch.u[0] = &batch.u[0] * scale;
             let teacher = network.teacher();
-            let step = Step { student: &network, teacher: &teacher, progress: 0.0 };
+            let step = Step {
+                student: &network,
+                teacher: &teacher,
+                progress: 0.0,
+            };
             gradient(&network, &fixmatch(0.0, 1.0).loss(&step, &batch).terms[1].2)
         };
         assert_eq!(with_weak(1.0), with_weak(2.0));

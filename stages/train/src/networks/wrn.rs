@@ -26,7 +26,11 @@ pub struct Wrn {
 impl Wrn {
     /// For images of `shape`.
     pub fn new(builder: &mut Builder, size: &Resnet, shape: Shape) -> Self {
-        let scales = if size.scales == 0 { default_scales(shape.width) } else { size.scales };
+        let scales = if size.scales == 0 {
+            default_scales(shape.width)
+        } else {
+            size.scales
+        };
         let stem = Conv::new(builder, "conv", shape.channels, STEM, 3, 1);
         let (mut blocks, mut channels) = (Vec::new(), STEM);
         for group in 0..scales {
@@ -35,18 +39,32 @@ impl Wrn {
                 let stride = if group > 0 && n == 0 { 2 } else { 1 };
                 let preact = group == 0 && n == 0;
                 let name = format!("groups.{group}.{n}");
-                blocks.push(Block::new(builder, &name, [channels, filters], stride, preact, size.bn_momentum));
+                blocks.push(Block::new(
+                    builder,
+                    &name,
+                    [channels, filters],
+                    stride,
+                    preact,
+                    size.bn_momentum,
+                ));
                 channels = filters;
             }
         }
         let last = BatchNorm::new(builder, "bn", channels, size.bn_momentum);
-        Self { stem, blocks, last, features: channels }
+        Self {
+            stem,
+            blocks,
+            last,
+            features: channels,
+        }
     }
 }
 
 /// As many groups as leave 8×8 pixels: ceil(log2(width)) − 2.
 fn default_scales(width: i64) -> i64 {
-    i64::from((width.max(1) as u64).next_power_of_two().trailing_zeros()).saturating_sub(2).max(1)
+    i64::from((width.max(1) as u64).next_power_of_two().trailing_zeros())
+        .saturating_sub(2)
+        .max(1)
 }
 
 impl Body for Wrn {
@@ -80,20 +98,30 @@ struct Block {
 }
 
 impl Block {
-    fn new(builder: &mut Builder, name: &str, [from, to]: [i64; 2], stride: i64, preact: bool, momentum: f64) -> Self {
+    fn new(
+        builder: &mut Builder,
+        name: &str,
+        [from, to]: [i64; 2],
+        stride: i64,
+        preact: bool,
+        momentum: f64,
+    ) -> Self {
         Self {
             bn1: BatchNorm::new(builder, &format!("{name}.bn1"), from, momentum),
             conv1: Conv::new(builder, &format!("{name}.conv1"), from, to, 3, stride),
             bn2: BatchNorm::new(builder, &format!("{name}.bn2"), to, momentum),
             conv2: Conv::new(builder, &format!("{name}.conv2"), to, to, 3, 1),
-            shortcut: (from != to).then(|| Conv::new(builder, &format!("{name}.shortcut"), from, to, 1, stride)),
+            shortcut: (from != to)
+                .then(|| Conv::new(builder, &format!("{name}.shortcut"), from, to, 1, stride)),
             preact,
         }
     }
 
     fn forward(&self, x: Tensor, bn: Bn) -> Tensor {
         let a = activate(&self.bn1, &x, bn);
-        let h = self.conv2.forward(&activate(&self.bn2, &self.conv1.forward(&a), bn));
+        let h = self
+            .conv2
+            .forward(&activate(&self.bn2, &self.conv1.forward(&a), bn));
         let around = if self.preact { a } else { x };
         match &self.shortcut {
             Some(conv) => conv.forward(&around) + h,
@@ -113,12 +141,26 @@ struct Conv {
 
 impl Conv {
     /// Weights from N(0, σ²), σ = 1/√(½·k²·outputs); bias 0.
-    fn new(builder: &mut Builder, name: &str, inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Self {
+    fn new(
+        builder: &mut Builder,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        kernel: i64,
+        stride: i64,
+    ) -> Self {
         let sigma = (0.5 * (kernel * kernel * outputs) as f64).sqrt().recip();
         let shape = [outputs, inputs, kernel, kernel];
-        let weight = builder.kernel(&format!("{name}.weight"), &shape, |stream| sigma * stream.normal());
+        let weight = builder.kernel(&format!("{name}.weight"), &shape, |stream| {
+            sigma * stream.normal()
+        });
         let bias = builder.constant(&format!("{name}.bias"), Role::Offset, outputs, 0.0);
-        Self { weight, bias, kernel, stride }
+        Self {
+            weight,
+            bias,
+            kernel,
+            stride,
+        }
     }
 
     fn forward(&self, x: &Tensor) -> Tensor {
@@ -150,12 +192,22 @@ mod tests {
     use tch::Device;
 
     fn network(size: Resnet, width: i64, classes: i64) -> Network {
-        let shape = Shape { channels: 3, height: width, width, classes };
+        let shape = Shape {
+            channels: 3,
+            height: width,
+            width,
+            classes,
+        };
         Network::new(&train::Network::Resnet(size), shape, 1, Device::Cpu, false)
     }
 
     fn size(filters: i64, repeat: i64, scales: i64) -> Resnet {
-        Resnet { filters, repeat, scales, ..Resnet::default() }
+        Resnet {
+            filters,
+            repeat,
+            scales,
+            ..Resnet::default()
+        }
     }
 
     #[test]
@@ -191,12 +243,20 @@ mod tests {
             };
             // Five standard deviations of a standard deviation.
             let room = expected * 5.0 / (2.0 * values.numel() as f64).sqrt();
-            assert!((spread - expected).abs() <= room, "{name}: {spread}, expected {expected}");
+            assert!(
+                (spread - expected).abs() <= room,
+                "{name}: {spread}, expected {expected}"
+            );
             if name.ends_with("classifier.weight") {
                 let most = values.abs().max().double_value(&[]);
                 assert!(most <= 2.0 * expected / 0.879, "{most}");
             }
-            let start = if name.contains("bn") && (name.ends_with("weight") || name.ends_with("var")) { 1.0 } else { 0.0 };
+            let start =
+                if name.contains("bn") && (name.ends_with("weight") || name.ends_with("var")) {
+                    1.0
+                } else {
+                    0.0
+                };
             if values.dim() == 1 {
                 assert_eq!(values.mean(Kind::Float).double_value(&[]), start, "{name}");
             }
@@ -205,10 +265,17 @@ mod tests {
 
     #[test]
     fn another_seed_gives_other_weights_and_the_same_seed_the_same() {
-        let shape = Shape { channels: 1, height: 8, width: 8, classes: 2 };
+        let shape = Shape {
+            channels: 1,
+            height: 8,
+            width: 8,
+            classes: 2,
+        };
         let with = |seed| {
             let spec = train::Network::Resnet(size(4, 1, 1));
-            Network::new(&spec, shape, seed, Device::Cpu, false).variables()[0].tensor.shallow_clone()
+            Network::new(&spec, shape, seed, Device::Cpu, false).variables()[0]
+                .tensor
+                .shallow_clone()
         };
         assert_eq!(with(1), with(1));
         assert_ne!(with(1), with(2));
@@ -219,16 +286,36 @@ mod tests {
         // With convolutions at zero a block is its way around.
         let network = network(size(16, 2, 1), 8, 2);
         tch::no_grad(|| {
-            for variable in network.variables().iter().filter(|v| v.name.contains("groups") && v.name.contains("conv")) {
+            for variable in network
+                .variables()
+                .iter()
+                .filter(|v| v.name.contains("groups") && v.name.contains("conv"))
+            {
                 let _ = variable.tensor.shallow_clone().zero_();
             }
         });
         let x = Tensor::randn([2, 3, 8, 8], (Kind::Float, Device::Cpu));
-        let weight = |name: &str| network.variables().iter().find(|v| v.name == name).unwrap().tensor.shallow_clone();
-        let stem = x.conv2d(&weight("conv.weight"), None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
+        let weight = |name: &str| {
+            network
+                .variables()
+                .iter()
+                .find(|v| v.name == name)
+                .unwrap()
+                .tensor
+                .shallow_clone()
+        };
+        let stem = x.conv2d(
+            &weight("conv.weight"),
+            None::<Tensor>,
+            [1, 1],
+            [1, 1],
+            [1, 1],
+            1,
+        );
         let leaky = |x: &Tensor| x.clamp_min(0.0) + x.clamp_max(0.0) * 0.1;
         let bn = |x: &Tensor| x / (1.0_f64 + 1e-3).sqrt();
-        let features = leaky(&bn(&leaky(&bn(&stem)))).mean_dim([2_i64, 3].as_slice(), false, Kind::Float);
+        let features =
+            leaky(&bn(&leaky(&bn(&stem)))).mean_dim([2_i64, 3].as_slice(), false, Kind::Float);
         let expected = features.matmul(&weight("classifier.weight").tr());
         let found = network.logits(&x, Bn::Eval);
         assert!((found - expected).abs().max().double_value(&[]) < 1e-5);

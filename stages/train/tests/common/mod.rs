@@ -14,7 +14,11 @@ use rematch_spec::job::{Job, PROTOCOL, Report};
 use rematch_train::train::train;
 use serde_json::{Value, json};
 
-pub const SHAPE: Shape = Shape { height: 8, width: 8, channels: 3 };
+pub const SHAPE: Shape = Shape {
+    height: 8,
+    width: 8,
+    channels: 3,
+};
 
 /// Images of three classes, each with its own colour channel brightened.
 pub fn records(count: usize, seed: u64) -> Vec<u8> {
@@ -23,7 +27,9 @@ pub fn records(count: usize, seed: u64) -> Vec<u8> {
     let mut images = Vec::new();
     for label in &labels {
         for _ in 0..SHAPE.pixels() {
-            images.extend((0..3).map(|c| stream.below(128) as u8 + if c == *label { 100 } else { 0 }));
+            images.extend(
+                (0..3).map(|c| stream.below(128) as u8 + if c == *label { 100 } else { 0 }),
+            );
         }
     }
     records::encode(SHAPE, &images, &labels)
@@ -95,15 +101,22 @@ pub fn scalars(job: &Job) -> Vec<(i64, String, f64)> {
     let mut reader = events::EventReader::open(&files[0]).unwrap();
     let mut all = Vec::new();
     while let Some(event) = reader.read().unwrap() {
-        all.extend(event.scalars.into_iter().map(|(tag, value)| (event.step, tag, value)));
+        all.extend(
+            event
+                .scalars
+                .into_iter()
+                .map(|(tag, value)| (event.step, tag, value)),
+        );
     }
     all
 }
 
 /// The files of a run's checkpoints.
 pub fn checkpoints(job: &Job) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> =
-        std::fs::read_dir(job.outputs["run"].join("checkpoints")).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut all: Vec<PathBuf> = std::fs::read_dir(job.outputs["run"].join("checkpoints"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     all.sort();
     all
 }
