@@ -2,6 +2,7 @@
 //! Both are logs that grow by whole lines; a line that a kill or a power cut spoiled is skipped.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -32,47 +33,47 @@ impl Store {
     fn try_remember(&self, pipeline: &str, job: &str, key: &Key) -> Result<()> {
         let id = key.id();
         let path = self.last_keys_path(pipeline);
-        let mut all = self
-            .inner
-            .last_keys
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let known = match all.get_mut(pipeline) {
-            Some(known) => known,
-            None => all.entry(pipeline.to_owned()).or_insert(load(&path)?),
-        };
-        if known.jobs.get(job) == Some(&id) {
-            return Ok(());
-        }
-        self.keep_key(key, &id)?;
-        append(&path, &line(job, &id))?;
-        known.jobs.insert(job.to_owned(), id);
-        known.lines += 1;
-        if known.lines > 2 * known.jobs.len() + 1000 {
-            *known = compact(&self.temporary(), &path)?;
-        }
-        Ok(())
+        self.with_last_keys(pipeline, |known| {
+            if known.jobs.get(job) == Some(&id) {
+                return Ok(());
+            }
+            self.keep_key(key, &id)?;
+            append(&path, &line(job, &id))?;
+            known.jobs.insert(job.to_owned(), id);
+            known.lines += 1;
+            if known.lines > 2 * known.jobs.len() + 1000 {
+                *known = compact(&self.temporary(), &path)?;
+            }
+            Ok(())
+        })
     }
 
     /// The key that `job` of `pipeline` had when it was last [remembered](Self::remember).
     pub fn last_key(&self, pipeline: &str, job: &str) -> Result<Option<Key>> {
+        let id = self.with_last_keys(pipeline, |known| Ok(known.jobs.get(job).copied()))?;
+        let Some(id) = id else {
+            return Ok(None);
+        };
+        let key = fs::read_if_there(&self.key_path(&id))?
+            .and_then(|bytes| sealed::unseal::<Key>(&bytes).ok());
+        Ok(key.filter(|key| key.id() == id))
+    }
+
+    /// The last keys of a pipeline, read from their file the first time.
+    fn with_last_keys<T>(
+        &self,
+        pipeline: &str,
+        body: impl FnOnce(&mut LastKeys) -> Result<T>,
+    ) -> Result<T> {
         let mut all = self
             .inner
             .last_keys
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let known = match all.get_mut(pipeline) {
-            Some(known) => known,
-            None => all
-                .entry(pipeline.to_owned())
-                .or_insert(load(&self.last_keys_path(pipeline))?),
-        };
-        let Some(id) = known.jobs.get(job) else {
-            return Ok(None);
-        };
-        let key = fs::read_if_there(&self.key_path(id))?
-            .and_then(|bytes| sealed::unseal::<Key>(&bytes).ok());
-        Ok(key.filter(|key| key.id() == *id))
+        body(match all.entry(pipeline.to_owned()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(load(&self.last_keys_path(pipeline))?),
+        })
     }
 
     /// Adds a record to the history of runs; does nothing in a read-only store.
