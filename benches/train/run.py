@@ -71,7 +71,8 @@ def main():
     }
     for name, value in ratios.items():
         print(f"{name}: {value:.3f} of the time")
-    result = {"command": sys.argv, "machine": machine(), "unit": unit, "rounds": rounds, "summary": summary, "ratios": ratios}
+    command = f"python3 benches/train/run.py CHECKOUT --rounds {args.rounds} --steps {args.steps} --batch {args.batch} --threads {args.threads} --device {args.device}"
+    result = {"command": command, "machine": machine(), "unit": unit, "rounds": rounds, "summary": summary, "ratios": ratios}
     target = HERE.parent / "results" / f"train-{args.device}.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=2) + "\n")
