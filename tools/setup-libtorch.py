@@ -4,12 +4,13 @@
 Three ways, the first that applies:
   LIBTORCH=PATH    link to a libtorch that is there already: the folder of an unpacked libtorch, or
                    of a Python installation's `torch` package. It must be version 2.11.
-  an NVIDIA GPU    (or REMATCH_CUDA=1) the CUDA build with all it needs, about 4.5 GB on disk.
+  an NVIDIA GPU    (or REMATCH_CUDA=1) the CUDA build with all it needs, about 2.7 GB on disk.
   otherwise        (or REMATCH_CUDA=0) what a CPU needs of it, about 0.5 GB on disk.
 
 The last two come from the Python package index through pip, with the versions and checksums below;
 pip's own settings (index, proxy, find-links) hold. Only headers and C++ libraries are kept, so any
-Python from 3.8 on will do. Running this again costs nothing when everything is in place.
+Python from 3.8 on will do. Running this again costs nothing when everything is in place, and keeps
+what an earlier run was told to set up.
 
     python3 tools/setup-libtorch.py [--force]
 """
@@ -200,7 +201,8 @@ def main():
         own = linked in ("cpu/torch", "cuda/torch")
         if linked and not own and not force and not wish and usable(LINK) is None:
             return  # one that the user gave earlier
-        name = "cuda" if wish == "1" or (wish != "0" and sees_gpu()) else "cpu"
+        chosen = linked == "cuda/torch" and usable(LINK) is None  # on request earlier, perhaps
+        name = "cuda" if wish == "1" or (wish != "0" and (chosen or sees_gpu())) else "cpu"
         if not force and usable(HOME / name / "torch") is None:
             if linked != f"{name}/torch":
                 point_to(pathlib.Path(name) / "torch")
