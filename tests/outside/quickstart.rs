@@ -85,7 +85,7 @@ fn kills_at_random_instants_change_nothing_in_the_table() {
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(random % 3000));
-        if random % 3 == 0 {
+        if random.is_multiple_of(3) {
             killed.1 += kill_trainers(&project);
             let _ = child.wait();
         } else {

@@ -345,6 +345,12 @@ fn panicked(panic: &(dyn Any + Send)) -> StageError {
         (_, Some(text)) => text.as_str(),
         _ => "no message",
     };
+    // Behind this, libtorch's messages are addresses of its own code.
+    let text = text
+        .split("Exception raised from")
+        .next()
+        .unwrap_or(text)
+        .trim_end();
     let out_of_memory = ["out of memory", "can't allocate memory", "bad_alloc"];
     if out_of_memory.iter().any(|words| text.contains(words)) {
         let help =
