@@ -63,7 +63,8 @@ fn the_full_sweep_has_the_published_number_of_jobs() {
     );
 }
 
-/// Pipelines in the documentation are code blocks that begin with a line `# pipeline`.
+/// Pipelines in the documentation are code blocks that begin with a line `# pipeline`; those that
+/// would download or train are planned only.
 #[test]
 fn pipelines_in_the_documentation_run() {
     let mut texts = vec![std::fs::read_to_string(root().join("README.md")).unwrap()];
@@ -88,7 +89,7 @@ fn pipelines_in_the_documentation_run() {
             count += 1;
         }
     }
-    assert!(count >= 3, "only {count} pipelines in README.md and docs/");
+    assert!(count >= 4, "only {count} pipelines in README.md and docs/");
 }
 
 /// Files that the program makes: `UPDATE=1 cargo test` writes them anew.
