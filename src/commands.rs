@@ -76,7 +76,7 @@ struct Project {
     plan: Plan,
     store: Store,
     /// In place of a store, where there is none and nothing is to be kept.
-    _scratch: Option<tempfile::TempDir>,
+    scratch: Option<tempfile::TempDir>,
     results: Results,
     pipeline: PathBuf,
     settings: Vec<(String, String)>,
@@ -99,8 +99,12 @@ impl Project {
     /// For running.
     fn create(global: &Global, selection: &Selection) -> Result<Self> {
         // What is wrong with the pipeline is said before anything is created.
-        Self::open(global, selection)?;
-        Self::with(global, selection, Store::open(&store_path(global))?, None)
+        let mut project = Self::open(global, selection)?;
+        if project.scratch.is_some() {
+            project.store = Store::open(&store_path(global))?;
+            project.scratch = None;
+        }
+        Ok(project)
     }
 
     fn with(
@@ -148,7 +152,7 @@ impl Project {
         Ok(Self {
             plan,
             store,
-            _scratch: scratch,
+            scratch,
             results,
             pipeline,
             settings,

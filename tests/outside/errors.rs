@@ -235,9 +235,10 @@ fn odd_but_harmless_things_get_a_warning() {
     let project = Project::new(
         "axes: {seed: [1], unused: [1]}\nstages:\n  a: {command: {run: 'echo ${axis.seed} > ${out.x}', outputs: {x: x}}}\n",
     );
-    project
+    let ran = project
         .done()
         .says("axis `unused` is mentioned by no stage (p.yaml:1)");
+    assert_eq!(ran.stderr.matches("warning:").count(), 1, "{}", ran.stderr);
 }
 
 #[test]
