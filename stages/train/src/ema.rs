@@ -34,25 +34,11 @@ impl Ema {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch_norm::Bn;
-    use crate::network::{Body, Builder};
-    use tch::Device;
-
-    struct Nothing;
-    impl Body for Nothing {
-        fn forward(&self, x: &Tensor, _: Bn) -> Tensor {
-            x.shallow_clone()
-        }
-        fn features(&self) -> i64 {
-            2
-        }
-    }
+    use crate::methods::testing::linear;
 
     #[test]
     fn the_teacher_follows_by_its_decay() {
-        let student = Network::with_body(3, Device::Cpu, false, 2, |_: &mut Builder| {
-            Box::new(Nothing)
-        });
+        let student = linear(3, 2);
         let teacher = student.teacher();
         let ema = Ema::new(&student, &teacher, 0.75);
         let start = student.variables()[0].tensor.double_value(&[0, 0]);

@@ -33,11 +33,16 @@ pub(crate) mod testing {
         }
     }
 
-    /// A network without batch norm, whose logits are its input.
-    pub(crate) fn identity(classes: i64) -> Network {
-        let network = Network::with_body(0, Device::Cpu, false, classes, move |_: &mut Builder| {
+    /// A network without batch norm that is one linear layer on as many features as classes.
+    pub(crate) fn linear(seed: u64, classes: i64) -> Network {
+        Network::with_body(seed, Device::Cpu, false, classes, move |_: &mut Builder| {
             Box::new(Flat(classes))
-        });
+        })
+    }
+
+    /// The same, whose logits are its input.
+    pub(crate) fn identity(classes: i64) -> Network {
+        let network = linear(0, classes);
         tch::no_grad(|| {
             let mut weight = network.variables()[0].tensor.shallow_clone();
             weight.copy_(&Tensor::eye(classes, (Kind::Float, Device::Cpu)));

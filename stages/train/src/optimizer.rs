@@ -90,24 +90,11 @@ impl Sgd {
 mod tests {
     use super::*;
     use crate::batch_norm::Bn;
-    use crate::network::{Body, Builder};
-    use tch::Device;
-
-    struct Nothing;
-    impl Body for Nothing {
-        fn forward(&self, x: &Tensor, _: Bn) -> Tensor {
-            x.shallow_clone()
-        }
-        fn features(&self) -> i64 {
-            2
-        }
-    }
+    use crate::methods::testing::linear;
 
     #[test]
     fn three_steps_follow_the_formula_with_decay_on_kernels_alone() {
-        let network = Network::with_body(3, Device::Cpu, false, 2, |_: &mut Builder| {
-            Box::new(Nothing)
-        });
+        let network = linear(3, 2);
         let settings = train::Sgd {
             lr: 0.1,
             momentum: 0.9,
@@ -147,9 +134,7 @@ mod tests {
 
     #[test]
     fn a_parameter_without_gradient_is_an_error() {
-        let network = Network::with_body(3, Device::Cpu, false, 2, |_: &mut Builder| {
-            Box::new(Nothing)
-        });
+        let network = linear(3, 2);
         let error = Sgd::new(&train::Sgd::default(), &network)
             .step(0.1)
             .unwrap_err();
