@@ -161,8 +161,9 @@ def size(n, plan, programs, work):
     scenario("cold", plan["cold"], cold, fresh, peak=True)
     for tool in tools:
         if tool.name not in plan["cold"]:
-            print(f"  {tool.name}: written as if it had run", flush=True)
-            if not tool.adopt():
+            if tool.adopt():
+                print(f"  {tool.name}: written as if it had run", flush=True)
+            else:
                 fresh(tool)
                 measure.once(tool.commands["cold"], tool.env, tool.folder, said)
         tool.check()
