@@ -172,7 +172,8 @@ fn hash(
         });
     };
     if meta.is_dir() {
-        let (manifest, files) = Manifest::of_folder(path, Digest::of_file_with_stat)?;
+        let (manifest, files) =
+            Manifest::of_folder(path, |file, _| Digest::of_file_with_stat(file))?;
         moves.extend(files.into_iter().map(
             |Source {
                  path: from,
