@@ -6,7 +6,7 @@
 //!
 //! With a store, its stat cache knows the files that an earlier call has read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rematch_cache::{Digest, Manifest, Result, Store};
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             _ => paths.push(PathBuf::from(arg)),
         }
     }
-    match print(store, &paths) {
+    match print(store.as_deref(), &paths) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -35,13 +35,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn print(store: Option<PathBuf>, paths: &[PathBuf]) -> Result<()> {
-    let store = store.as_deref().map(Store::open).transpose()?;
+fn print(store: Option<&Path>, paths: &[PathBuf]) -> Result<()> {
+    let store = store.map(Store::open).transpose()?;
     for path in paths {
         let digest = match &store {
             Some(store) => store.artifact_of(path)?.digest,
             None if path.is_dir() => {
-                let (manifest, _) = Manifest::of_folder(path, Digest::of_file_with_stat)?;
+                let (manifest, _) =
+                    Manifest::of_folder(path, |file, _| Digest::of_file_with_stat(file))?;
                 manifest.artifact().digest
             }
             None => Digest::of_file(path)?,
