@@ -41,8 +41,7 @@ fn print(store: Option<&Path>, paths: &[PathBuf]) -> Result<()> {
         let digest = match &store {
             Some(store) => store.artifact_of(path)?.digest,
             None if path.is_dir() => {
-                let (manifest, _) =
-                    Manifest::of_folder(path, |file, _| Digest::of_file_with_stat(file))?;
+                let (manifest, _) = Manifest::of_folder(path, Digest::of_file_in)?;
                 manifest.artifact().digest
             }
             None => Digest::of_file(path)?,

@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn manifest_of(folder: &Path) -> Result<Manifest> {
-        Ok(Manifest::of_folder(folder, |path, _| Digest::of_file_with_stat(path))?.0)
+        Ok(Manifest::of_folder(folder, Digest::of_file_in)?.0)
     }
 
     #[test]

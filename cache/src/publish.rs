@@ -172,8 +172,7 @@ fn hash(
         });
     };
     if meta.is_dir() {
-        let (manifest, files) =
-            Manifest::of_folder(path, |file, _| Digest::of_file_with_stat(file))?;
+        let (manifest, files) = Manifest::of_folder(path, Digest::of_file_in)?;
         moves.extend(files.into_iter().map(
             |Source {
                  path: from,

@@ -72,7 +72,11 @@ impl StatCache {
             return Ok((digest, *stat));
         }
         let began = now();
-        let (digest, stat) = Digest::of_file_with_stat(path)?;
+        let (digest, stat) = match Digest::of_file_in(path, stat) {
+            // Nobody promised to leave a user's file alone since it was looked at.
+            Err(Error::Changed { .. }) => Digest::of_file_with_stat(path)?,
+            read => read?,
+        };
         self.learn(path, stat, digest, began);
         Ok((digest, stat))
     }
