@@ -50,6 +50,7 @@ def large(hasher, b3sum, folder, size, threads):
     for count in threads:
         sides = {
             "b3sum": [b3sum, "--num-threads", str(count), "large"],
+            "b3sum --no-mmap": [b3sum, "--num-threads", str(count), "--no-mmap", "large"],
             "rematch": [str(hasher), "--threads", str(count), "large"],
         }
         facts[f"{count} threads"] = turns(sides, folder, 7, size)
@@ -113,16 +114,16 @@ def turns(sides, cwd, count, size, right=None):
         }
         facts[name]["gb_per_s"] = round(size / facts[name]["wall"]["median"] / 1e9, 3)
         facts[name]["peak_mib"] = measure.with_peak(sides[name], cwd=cwd)["peak"]
-    ratio = lambda which: round(facts["b3sum"]["wall"][which] / facts["rematch"]["wall"][which], 3)
-    facts["rate_ratio"] = {which: ratio(which) for which in ["median", "min"]}
-    threads = sides["b3sum"][2]
+    ours = facts["rematch"]["wall"]
     for name in sides:
         wall, cpu = facts[name]["wall"], facts[name]["cpu"]
+        facts[name]["our_rate"] = {which: round(wall[which] / ours[which], 3) for which in ["median", "min"]}
+        beside = "" if name == "rematch" else f"  our rate is {facts[name]['our_rate']['median']} of it (minima: {facts[name]['our_rate']['min']})"
         print(
-            f"  {threads} threads  {name:8} wall {wall['median'] * 1000:8.1f} ms (min {wall['min'] * 1000:8.1f})"
-            f"  cpu {cpu['median'] * 1000:8.1f} ms  {facts[name]['gb_per_s']:6.2f} GB/s  peak {facts[name]['peak_mib']} MiB"
+            f"  {sides['b3sum'][2]} threads  {name:16} wall {wall['median'] * 1000:8.1f} ms (min {wall['min'] * 1000:8.1f})"
+            f"  cpu {cpu['median'] * 1000:8.1f} ms  {facts[name]['gb_per_s']:6.2f} GB/s  peak {facts[name]['peak_mib']} MiB{beside}",
+            flush=True,
         )
-    print(f"  rematch's rate is {facts['rate_ratio']['median']} of b3sum's (minima: {facts['rate_ratio']['min']})", flush=True)
     return facts
 
 

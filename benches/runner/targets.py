@@ -21,8 +21,8 @@ def judge(sizes, hashed):
         found = sizes[jobs][scenario][tool][what]
         return found[which] if isinstance(found, dict) else found
 
-    def ratio(jobs, scenario, other, what, ours="rematch", ours_in=None):
-        return fact(jobs, ours_in or scenario, ours, what) / fact(jobs, scenario, other, what)
+    def ratio(jobs, scenario, other, what):
+        return fact(jobs, scenario, "rematch", what) / fact(jobs, scenario, other, what)
 
     at_most = lambda limit: lambda value: value <= limit
     at_least = lambda limit: lambda value: value >= limit
@@ -45,10 +45,9 @@ def judge(sizes, hashed):
 
     target("change in one chain of 10,001 jobs, cpu beside its 3 jobs, over the no-op's", beside_its_jobs, "≤ 1.5", at_most(1.5))
 
-    for kind, least in [("large", 0.9), ("small", 1)]:
+    for kind, words, least in [("large", "rate on a large file", 0.9), ("small", "rate on small files", 1)]:
         for name in (hashed or {}).get(kind, {"not taken": None}):
-            figure = lambda: hashed[kind][name]["rate_ratio"]["median"]
-            words = {"large": "rate on a large file", "small": "rate on small files"}[kind]
+            figure = lambda: hashed[kind][name]["b3sum"]["our_rate"]["median"]
             target(f"{words}, {name}, over b3sum's", figure, f"≥ {least}", at_least(least))
     target("files read again that the stat cache knows", lambda: hashed["small"]["stat cache knows them"]["files_opened"], "0", at_most(0))
     return verdicts
