@@ -53,9 +53,13 @@ def large(hasher, b3sum, folder, size, threads):
             "b3sum --no-mmap": [b3sum, "--num-threads", str(count), "--no-mmap", "large"],
             "rematch": [str(hasher), "--threads", str(count), "large"],
         }
-        facts[f"{count} threads"] = turns(sides, folder, 7, size)
+        facts[threads_text(count)] = turns(sides, folder, 7, size)
     (folder / "large").unlink()
     return facts
+
+
+def threads_text(count):
+    return f"{count} thread" + "s" * (count > 1)
 
 
 def small(hasher, b3sum, folder, count, threads):
@@ -74,7 +78,7 @@ def small(hasher, b3sum, folder, count, threads):
             "b3sum": [b3sum, "--num-threads", str(n), *names],
             "rematch": [str(hasher), "--threads", str(n), "."],
         }
-        facts[f"{n} threads"] = turns(sides, folder / "small", 7, count * SMALL_SIZE, listed)
+        facts[threads_text(n)] = turns(sides, folder / "small", 7, count * SMALL_SIZE, listed)
     # The first call fills the stat cache; 0.2 s before, no file was written to.
     known = [str(hasher), "--threads", str(threads[-1]), "--store", str(folder / "store"), "."]
     measure.once(known, cwd=folder / "small")
@@ -86,10 +90,12 @@ def small(hasher, b3sum, folder, count, threads):
 
 def digests(b3sum, names, folder):
     """The folder's digest made from b3sum's own lines: BLAKE3 of the manifest (cache/src/manifest.rs)."""
-    said = subprocess.run([b3sum, *names], cwd=folder / "small", capture_output=True, text=True, check=True).stdout
+    command = [b3sum, *names]
+    said = subprocess.run(command, cwd=folder / "small", capture_output=True, text=True, check=True).stdout
     lines = sorted((path, digest) for digest, path in (line.split("  ", 1) for line in said.splitlines()))
     manifest = "".join(f"{digest} - {SMALL_SIZE} {json.dumps(path)}\n" for path, digest in lines)
-    said = subprocess.run([b3sum], input=f"rematch manifest 1\n{manifest}".encode(), capture_output=True, check=True).stdout
+    manifest = f"rematch manifest 1\n{manifest}".encode()
+    said = subprocess.run([b3sum], input=manifest, capture_output=True, check=True).stdout
     return said.split()[0].decode()
 
 
@@ -115,15 +121,16 @@ def turns(sides, cwd, count, size, right=None):
         facts[name]["gb_per_s"] = round(size / facts[name]["wall"]["median"] / 1e9, 3)
         facts[name]["peak_mib"] = measure.with_peak(sides[name], cwd=cwd)["peak"]
     ours = facts["rematch"]["wall"]
-    for name in sides:
-        wall, cpu = facts[name]["wall"], facts[name]["cpu"]
-        facts[name]["our_rate"] = {which: round(wall[which] / ours[which], 3) for which in ["median", "min"]}
-        beside = "" if name == "rematch" else f"  our rate is {facts[name]['our_rate']['median']} of it (minima: {facts[name]['our_rate']['min']})"
-        print(
-            f"  {sides['b3sum'][2]} threads  {name:16} wall {wall['median'] * 1000:8.1f} ms (min {wall['min'] * 1000:8.1f})"
-            f"  cpu {cpu['median'] * 1000:8.1f} ms  {facts[name]['gb_per_s']:6.2f} GB/s  peak {facts[name]['peak_mib']} MiB{beside}",
-            flush=True,
-        )
+    threads = threads_text(int(sides["b3sum"][2]))
+    for name, fact in facts.items():
+        wall, cpu = fact["wall"], fact["cpu"]
+        text = f"  {threads:9}  {name:16} wall {wall['median'] * 1000:8.1f} ms (min {wall['min'] * 1000:8.1f})"
+        text += f"  cpu {cpu['median'] * 1000:8.1f} ms  {fact['gb_per_s']:6.2f} GB/s  peak {fact['peak_mib']} MiB"
+        if name != "rematch":
+            rate = {which: round(wall[which] / ours[which], 3) for which in ["median", "min"]}
+            fact["our_rate"] = rate
+            text += f"  our rate is {rate['median']} of it (minima: {rate['min']})"
+        print(text, flush=True)
     return facts
 
 
@@ -132,6 +139,7 @@ def opened(command, folder):
     if not shutil.which("strace"):
         return None
     trace = folder / "trace"
-    subprocess.run(["strace", "-f", "-qq", "-e", "trace=open,openat", "-o", trace, *command], cwd=folder / "small", stdout=subprocess.DEVNULL, check=True)
+    strace = ["strace", "-f", "-qq", "-e", "trace=open,openat", "-o", trace]
+    subprocess.run([*strace, *command], cwd=folder / "small", stdout=subprocess.DEVNULL, check=True)
     here = f'"{folder / "small"}/'
     return sum(1 for line in trace.read_text().splitlines() if here in line and "O_DIRECTORY" not in line)

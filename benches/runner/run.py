@@ -60,7 +60,7 @@ def main():
     load = [round(load, 1) for load in os.getloadavg()]
     began = time.perf_counter()
     work = Path(tempfile.mkdtemp(prefix="runner-", dir=args.work)).resolve()
-    programs = {tool.name: args.rematch if tool is projects.Rematch else shutil.which(tool.name) for tool in projects.TOOLS}
+    programs = {tool.name: shutil.which(tool.name) for tool in projects.TOOLS} | {"rematch": args.rematch}
     for name, program in programs.items():
         if not program:
             print(f"{name} is not installed: skipped")
@@ -70,26 +70,27 @@ def main():
             if not args.sizes or projects.jobs(n) in args.sizes:
                 sizes[projects.jobs(n)] = size(n, plan, programs, work)
         hashed = None if args.sizes else hashing.measured(args.hasher, work, args.quick)
-        fsync = fsync_ms(work)
+        disk = disk_of(work)
     finally:
         if args.keep:
             print(f"kept: {work}")
         else:
             shutil.rmtree(work)
     verdicts = targets.judge(sizes, hashed)
+    scaled = dvc_scaled(sizes)
     if not args.results:
         return
     measure.save(
         args.results,
-        "benches/runner/run.py" + (" --quick" if args.quick else ""),
+        " ".join(["benches/runner/run.py", *["--quick"] * args.quick, *(f"--sizes {jobs}" for jobs in args.sizes)]),
         {
             "versions": versions(programs, hashed),
             "load_before": load,
             "minutes": round((time.perf_counter() - began) / 60, 1),
-            "file_system": subprocess.run(["stat", "-f", "-c", "%T", args.work or tempfile.gettempdir()], capture_output=True, text=True).stdout.strip(),
-            "fsync_ms": fsync,
+            **disk,
             "targets": verdicts,
             "jobs": sizes,
+            "dvc_cold_scaled": scaled,
             "hashing": hashed,
         },
     )
@@ -98,17 +99,17 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rematch", type=Path, default=measure.default_program(), help="the program")
-    parser.add_argument("--hasher", type=Path, help="cache/examples/hash.rs, built [default: examples/hash beside the program]")
+    parser.add_argument("--hasher", type=Path, help="cache/examples/hash.rs [default: examples/hash beside the program]")
     parser.add_argument("--quick", action="store_true", help="fewer sizes, tools and turns")
     parser.add_argument("--sizes", type=int, nargs="+", default=[], metavar="JOBS", help="only these sizes, no hashing")
-    parser.add_argument("--results", default=None, metavar="NAME", help="name in benches/results [default: runner, or runner-quick; none with --sizes]")
+    parser.add_argument("--results", metavar="NAME", help="in benches/results [default: runner; with --quick or --sizes, nothing is written]")
     parser.add_argument("--work", type=Path, default=None, help="where files are written, instead of the temporary folder")
     parser.add_argument("--keep", action="store_true", help="keep what was written")
     args = parser.parse_args()
     args.rematch = args.rematch.resolve()
     args.hasher = (args.hasher or args.rematch.parent / "examples" / "hash").resolve()
-    if not args.sizes:
-        args.results = args.results or ("runner-quick" if args.quick else "runner")
+    if not args.sizes and not args.quick:
+        args.results = args.results or "runner"
     if not args.rematch.is_file():
         parser.error(f"{args.rematch} is not there: cargo build --release -p rematch")
     if not args.sizes and not args.hasher.is_file():
@@ -121,8 +122,9 @@ def size(n, plan, programs, work):
     count = projects.jobs(n)
     print(f"\n{count:,} jobs", flush=True)
     folder = work / str(count)
-    tools = [tool(folder, n, programs[tool.name]) for tool in projects.TOOLS if tool.name in plan["tools"] and programs[tool.name]]
-    said = work / "said"
+    wanted = [tool for tool in projects.TOOLS if tool.name in plan["tools"] and programs[tool.name]]
+    tools = [tool(folder, n, programs[tool.name]) for tool in wanted]
+    said = folder / "said"
     results = {}
 
     def scenario(name, which, turns, before=lambda tool: None, peak=False):
@@ -140,9 +142,10 @@ def size(n, plan, programs, work):
             if runs := took.get(tool.name):
                 facts[tool.name] = summary(runs)
                 if not peak and not tool.slow:
-                    # Peaks of looking are of one more run: the milliseconds that this costs would count.
+                    # Of one more run: where milliseconds count, the one that this costs would count.
                     before(tool)
-                    facts[tool.name]["peak_mib"] = measure.with_peak(tool.commands[name], tool.env, tool.folder)["peak"]
+                    again = measure.with_peak(tool.commands[name], tool.env, tool.folder)
+                    facts[tool.name]["peak_mib"] = again["peak"]
         if facts:
             results[name] = ratios(facts)
             table(name, facts)
@@ -171,7 +174,7 @@ def size(n, plan, programs, work):
     for name in ["noop", "status", "plan"]:
         scenario(name, plan["tools"], look)
     for name in ["change1", "touch1", "cutoff"]:
-        scenario(name, plan["tools"], edit, {"change1": projects.Project.change1, "touch1": projects.Project.touch1, "cutoff": projects.Project.cutoff}[name])
+        scenario(name, plan["tools"], edit, getattr(projects.Project, name))
     if any(edit):
         for tool in tools:
             tool.check()
@@ -202,15 +205,30 @@ def ratios(facts):
     return facts
 
 
+def dvc_scaled(sizes):
+    """A cold run of 1,000 jobs takes DVC many minutes: from one of 100, in proportion. That is too
+    kind to it, since it reads and writes the whole lock file for every stage."""
+    try:
+        few, ours = sizes[101]["cold"]["dvc"], sizes[1_001]["cold"]["rematch"]
+    except KeyError:
+        return None
+    scaled = {what: round(few[what]["median"] / 101 * 1_001, 1) for what in ["wall", "cpu"]}
+    ratio = {what: round(scaled[what] / ours[what]["median"], 1) for what in scaled}
+    print(
+        f"\nDVC, cold, scaled from 101 to 1,001 jobs: at least {scaled['wall']} s, {scaled['cpu']} s CPU:"
+        f" {ratio['wall']} and {ratio['cpu']} times rematch's"
+    )
+    return {**scaled, "ratio": ratio}
+
+
 def table(name, facts):
     for tool, fact in facts.items():
         wall, cpu = fact["wall"], fact["cpu"]
-        ratio = f"  {fact['ratio']['wall']['median']:9.2f} × wall {fact['ratio']['cpu']['median']:9.2f} × cpu" if "ratio" in fact else ""
-        print(
-            f"  {name:8} {tool:10} wall {ms(wall['median'])} (min {ms(wall['min'])})  cpu {ms(cpu['median'])}"
-            f"  peak {fact.get('peak_mib') or '?':>6} MiB{ratio}",
-            flush=True,
-        )
+        text = f"  {name:8} {tool:10} wall {ms(wall['median'])} (min {ms(wall['min'])})  cpu {ms(cpu['median'])}"
+        text += f"  peak {fact.get('peak_mib') or '?':>6} MiB"
+        if ratio := fact.get("ratio"):
+            text += f"  {ratio['wall']['median']:9.2f} × wall {ratio['cpu']['median']:9.2f} × cpu"
+        print(text, flush=True)
 
 
 def ms(seconds):
@@ -228,8 +246,9 @@ def versions(programs, hashed):
     return found
 
 
-def fsync_ms(folder):
-    """What a sync of a small file costs here, milliseconds."""
+def disk_of(folder):
+    """The file system, and what a sync of a small file costs there."""
+    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True).stdout.strip()
     took = []
     for n in range(30):
         with open(folder / f"sync-{n}", "w") as file:
@@ -238,7 +257,7 @@ def fsync_ms(folder):
             began = time.perf_counter()
             os.fsync(file.fileno())
             took.append((time.perf_counter() - began) * 1000)
-    return round(statistics.median(took), 2)
+    return {"file_system": kind, "fsync_ms": round(statistics.median(took), 2)}
 
 
 if __name__ == "__main__":
