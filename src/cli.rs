@@ -67,9 +67,27 @@ pub struct Selection {
     /// Jobs, with all that they need: train, train[seed=1], train[labels=40,seed=*] [default: all]
     #[arg(value_name = "JOB-PATTERN")]
     pub patterns: Vec<String>,
+    /// How far beyond the matching jobs the selection goes.
+    #[command(flatten)]
+    pub reach: Reach,
     /// Changes to the pipeline.
     #[command(flatten)]
     pub changes: Pipelines,
+}
+
+/// How far beyond the matching jobs a selection goes: to everything that they need, unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[group(multiple = false)]
+pub struct Reach {
+    /// The matching jobs alone; what they read must be there
+    #[arg(long)]
+    pub only: bool,
+    /// The matching jobs and all that read from them; what else those read must be there
+    #[arg(long)]
+    pub downstream: bool,
+    /// What the matching jobs need, without themselves
+    #[arg(long)]
+    pub upstream: bool,
 }
 
 /// One job.

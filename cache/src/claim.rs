@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::fs;
 use crate::key::{Key, KeyId};
 use crate::publish;
-use crate::store::Store;
+use crate::sealed;
+use crate::store::{KEY, Store};
 
 /// How often a waiting runner looks again.
 const POLL: Duration = Duration::from_millis(100);
@@ -103,6 +104,10 @@ impl Store {
         let work = self.work_path(&id);
         fs::create_folder(&work)?;
         publish::forget_intent(&work)?;
+        // For `explain`, should the job not end well.
+        let path = work.join(KEY);
+        let bytes = sealed::seal(key).map_err(|e| Error::not_json(&path, &e))?;
+        fs::write(&path, &bytes)?;
         Ok(Claim::Reserved(Reservation {
             store: self.clone(),
             key: key.clone(),

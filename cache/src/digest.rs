@@ -159,8 +159,12 @@ impl FromStr for Digest {
     }
 }
 
+/// As text in formats for people, as bytes in others.
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return serializer.serialize_bytes(&self.0);
+        }
         serializer.serialize_str(&blake3::Hash::from_bytes(self.0).to_hex())
     }
 }
@@ -176,8 +180,19 @@ impl<'de> Deserialize<'de> for Digest {
             fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Digest, E> {
                 text.parse().map_err(E::custom)
             }
+            fn visit_bytes<E: serde::de::Error>(
+                self,
+                bytes: &[u8],
+            ) -> std::result::Result<Digest, E> {
+                let digest = bytes.try_into().map(Digest);
+                digest.map_err(|_| E::invalid_length(bytes.len(), &"32 bytes"))
+            }
         }
-        deserializer.deserialize_str(Visitor)
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_str(Visitor)
+        } else {
+            deserializer.deserialize_bytes(Visitor)
+        }
     }
 }
 

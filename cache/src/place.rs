@@ -1,14 +1,20 @@
 //! Placing: from objects to files that people and jobs see, by reflink, hard link or copy.
-//! A place is replaced whole or not at all, and left alone where it is right already.
+//! A place is replaced whole or not at all, and left alone where it is right already. What a person
+//! put there instead of a result is kept beside it.
 
+use std::collections::BTreeSet;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
+
+use rustix::io::Errno;
 
 use crate::artifact::Artifact;
 use crate::error::{Error, Result};
 use crate::fs::{self, Stat};
+use crate::ledger::PlacedFile;
 use crate::manifest::{FileEntry, Manifest};
 use crate::store::Store;
 
@@ -30,28 +36,131 @@ fn mode(executable: bool) -> u32 {
     if executable { 0o755 } else { 0o644 }
 }
 
+/// A result in its place.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// The costliest way that one of its files took.
+    pub how: How,
+    /// Its files, or the only one.
+    pub files: Vec<PlacedFile>,
+    /// Its folders with the times of their last changes.
+    pub folders: Vec<(PathBuf, i64)>,
+    /// Where something that lay there is now: no result, but the work of a person.
+    pub aside: Option<PathBuf>,
+}
+
 impl Store {
-    /// Puts an artifact at `dest`, replacing what is there; creates the folders above.
+    /// Puts an artifact at `path` below `out`, replacing what is there; creates the folders above.
     ///
-    /// For a folder, the answer is the costliest way that one of its files took.
+    /// What is there is replaced without more ado where it is `was`, or where the store has its bytes. Anything else is
+    /// somebody's work, and is moved aside.
     ///
     /// # Errors
     /// [`Error::MissingObject`], [`Error::DamagedObject`] (a manifest), I/O.
-    pub fn materialise(&self, artifact: &Artifact, dest: &Path) -> Result<How> {
-        let dest = std::path::absolute(dest).map_err(Error::io("find", dest))?;
+    pub fn materialise(
+        &self,
+        artifact: &Artifact,
+        out: &Path,
+        path: &Path,
+        was: Option<&Artifact>,
+    ) -> Result<Placement> {
+        let dest = std::path::absolute(out.join(path)).map_err(Error::io("find", path))?;
+        let right = self.is_right(&dest, artifact)?;
+        let aside = if right {
+            None
+        } else {
+            self.make_room(&dest, was)?
+        };
+        let mut placed = Placement {
+            how: How::Already,
+            files: Vec::new(),
+            folders: Vec::new(),
+            aside,
+        };
         if !artifact.folder {
             let file = FileEntry {
                 digest: artifact.digest,
                 size: artifact.size,
                 executable: false,
             };
-            return self.place_file(&file, &dest, true);
+            if !right {
+                placed.how = self.place_file(&file, &dest, true)?;
+            }
+            placed.files.push(self.placed(&file, &dest, path)?);
+            return Ok(placed);
         }
         let manifest = self.manifest(&artifact.digest)?;
-        if self.folder_is_right(&manifest, &dest)? {
-            return Ok(How::Already);
+        if !right {
+            placed.how = self.place_folder(&manifest, &dest, true)?;
         }
-        self.place_folder(&manifest, &dest, true)
+        let mut folders = BTreeSet::from([Path::new("")]);
+        for (name, file) in manifest.files() {
+            folders.extend(Path::new(name).ancestors().skip(1));
+            placed
+                .files
+                .push(self.placed(file, &dest.join(name), &path.join(name))?);
+        }
+        for folder in folders {
+            if let Some(meta) = fs::look(&dest.join(folder))? {
+                placed
+                    .folders
+                    .push((path.join(folder), Stat::of(&meta).mtime));
+            }
+        }
+        Ok(placed)
+    }
+
+    /// What is noted of a file that was placed.
+    fn placed(&self, file: &FileEntry, dest: &Path, path: &Path) -> Result<PlacedFile> {
+        let stat = |path: &Path| Ok(fs::look(path)?.map(|meta| Stat::of(&meta)));
+        let (there, object) = (stat(dest)?, stat(&self.object_path(&file.digest))?);
+        let linked = there
+            .zip(object)
+            .is_some_and(|(there, object)| there.same_file(&object));
+        Ok(PlacedFile {
+            path: path.into(),
+            object: file.digest,
+            size: file.size,
+            stat: if linked { None } else { there },
+        })
+    }
+
+    /// Removes what lies at `dest`, or moves it aside where it is neither `was` nor in the store. Returns where it is
+    /// then.
+    pub fn make_room(&self, dest: &Path, was: Option<&Artifact>) -> Result<Option<PathBuf>> {
+        let Some(meta) = fs::look(dest)? else {
+            return Ok(None);
+        };
+        let known = meta.is_symlink()
+            || matches!(was, Some(was) if self.is_right(dest, was).unwrap_or(false))
+            || self.knows(dest, &meta)?;
+        if !known {
+            return move_aside(dest).map(Some);
+        }
+        // A file is replaced in one step by what comes in its place.
+        if meta.is_dir() {
+            fs::remove_all(dest)?;
+        }
+        Ok(None)
+    }
+
+    /// Whether the store has all bytes of a file or folder.
+    fn knows(&self, path: &Path, meta: &Metadata) -> Result<bool> {
+        if meta.is_file() {
+            let (digest, stat) = self.inner.stat_cache.digest(path)?;
+            return self.has_object(&digest, stat.size);
+        }
+        if !meta.is_dir() {
+            return Ok(false);
+        }
+        for member in fs::list(path)? {
+            let path = member.path();
+            let meta = member.metadata().map_err(Error::io("look at", &path))?;
+            if !self.knows(&path, &meta)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Puts an input where a job expects it: a file as a symbolic link to its object, a folder as a
@@ -157,7 +266,7 @@ impl Store {
         &self,
         file: &FileEntry,
         dest: &Path,
-        there: &std::fs::Metadata,
+        there: &Metadata,
         object: &Stat,
     ) -> bool {
         if !there.is_file() {
@@ -236,6 +345,35 @@ impl Store {
             executable: false,
         };
         Ok(self.file_is_right(&file, &dest, &there, &Stat::of(&object)))
+    }
+}
+
+/// Gives something a name beside its own: `x.edited`, or `x.edited-2` where that is taken.
+fn move_aside(path: &Path) -> Result<PathBuf> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let name = path.file_name().unwrap_or_default();
+    let mut n = 0;
+    loop {
+        n += 1;
+        let mut other = name.to_owned();
+        other.push(".edited");
+        if n > 1 {
+            other.push(format!("-{n}"));
+        }
+        let other = path.with_file_name(other);
+        let moved = match renameat_with(CWD, path, CWD, &other, RenameFlags::NOREPLACE) {
+            // Not every file system has that; a look before is nearly as good.
+            Err(Errno::INVAL | Errno::NOSYS) if fs::look(&other)?.is_none() => {
+                fs::rename(path, &other)?;
+                Ok(())
+            }
+            moved => moved,
+        };
+        match moved {
+            Ok(()) => return Ok(other),
+            Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => {}
+            Err(e) => return Err(Error::io("move aside", path)(e.into())),
+        }
     }
 }
 

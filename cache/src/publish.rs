@@ -86,10 +86,7 @@ pub fn publish(
 
     let id = key.id();
     let note = work.join(INTENT);
-    let bytes = sealed::seal(&intent).map_err(|e| Error::NotJson {
-        path: note.clone(),
-        why: e.to_string(),
-    })?;
+    let bytes = sealed::seal(&intent).map_err(|e| Error::not_json(&note, &e))?;
     let writing = store.inner.durable.begin()?;
     for (digest, bytes) in &manifests {
         write_object(store, &writing, digest, bytes)?;
@@ -220,10 +217,10 @@ fn carry_out(
         intent.moves.par_iter().try_for_each(step)?;
     }
     let path = store.entry_path(id);
-    let bytes = intent.entry.to_bytes().map_err(|e| Error::NotJson {
-        path: path.clone(),
-        why: e.to_string(),
-    })?;
+    let bytes = intent
+        .entry
+        .to_bytes()
+        .map_err(|e| Error::not_json(&path, &e))?;
     fs::write_atomic(&store.temporary(), &path, &bytes)?;
     writing.wrote(&path);
     // The result is in; what cannot be removed now is removed by the next claim.
@@ -238,6 +235,9 @@ fn write_object(store: &Store, writing: &Writing, digest: &Digest, bytes: &[u8])
     }
     let object = store.object_path(digest);
     fs::write_atomic(&store.temporary(), &object, bytes)?;
+    if let Some(meta) = fs::look(&object)? {
+        fs::stamp(&object, &Stat::of(&meta))?;
+    }
     writing.wrote(&object);
     Ok(())
 }
@@ -276,6 +276,7 @@ fn adopt(
         }
         match moved {
             Ok(()) if unchanged(&object)?.is_some() => {
+                fs::stamp(&object, stat)?;
                 writing.wrote(&object);
                 return Ok(());
             }
@@ -292,6 +293,7 @@ fn adopt(
         return Err(changed());
     }
     fs::set_mode(&temporary, fs::READ_ONLY)?;
+    fs::stamp(&temporary, stat)?;
     fs::persist(temporary, &object)?;
     writing.wrote(&object);
     Ok(())
