@@ -284,6 +284,28 @@ fn a_job_that_outlives_its_runner_keeps_the_key() {
 }
 
 #[test]
+fn a_job_that_outlives_a_failed_run_keeps_the_key_until_it_ends() {
+    let (_folder, store) = store();
+    let held = reserve(&store, &key(1));
+    let inherited = held.inheritable().unwrap();
+    let mut child = Command::new("cat")
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(inherited);
+    // The runner gives up, for a full disk, say, and does not wait for its child.
+    drop(held);
+    assert!(matches!(store.try_claim(&key(1)).unwrap(), Claim::Busy));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let Claim::Reserved(again) = store.claim(&key(1), |_| {}).unwrap() else {
+        panic!("the key is not free")
+    };
+    drop(again);
+    assert!(files(&store.root().join("locks")).is_empty());
+}
+
+#[test]
 fn a_result_made_again_replaces_the_old_one() {
     let (_folder, store) = store();
     publish_file(&store, &key(1), b"old");
