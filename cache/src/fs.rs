@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirEntry, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -66,9 +66,13 @@ pub fn what_it_is(meta: &Metadata) -> &'static str {
     }
 }
 
-/// Opens for reading.
+/// Opens for reading. Does not wait for somebody to write to a named pipe.
 pub fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(Error::io("open", path))
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(path)
+        .map_err(Error::io("open", path))
 }
 
 /// Reads a whole file; `None` where there is none.
