@@ -217,7 +217,14 @@ pub fn copy_to_temporary(from: &Path, folder: &Path) -> Result<tempfile::TempPat
         .prefix(".rematch-")
         .make_in(folder, |to| {
             // It refuses a file that exists, which is what `make_in` asks for.
-            reflink_copy::reflink_or_copy(from, to).map(drop)
+            let copied = reflink_copy::reflink_or_copy(from, to);
+            if let Err(error) = &copied
+                && error.kind() != io::ErrorKind::AlreadyExists
+            {
+                // What a full disk let through would only keep it full.
+                let _ = fs::remove_file(to);
+            }
+            copied.map(drop)
         });
     Ok(made.map_err(Error::io("copy", from))?.into_temp_path())
 }
