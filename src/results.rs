@@ -91,11 +91,15 @@ impl Results {
         let mut aside = Vec::new();
         for output in job.declaration.outputs.iter().filter(|output| output.live) {
             let path = self.path(job, output);
-            aside.extend(store.make_room(&path, before.get(&output.name))?);
+            aside.extend(store.keep_aside(&path, before.get(&output.name))?);
             let folder = path.parent().unwrap_or(&path);
             std::fs::create_dir_all(folder).map_err(|e| fail("create the folder", folder, &e))?;
-            // A link or file of an earlier run may be there still.
-            let _ = std::fs::remove_file(&path);
+            // The result of an earlier key is in the store, and this one will replace it; or a link to a work folder.
+            if path.is_dir() && !path.is_symlink() {
+                std::fs::remove_dir_all(&path).map_err(|e| fail("remove", &path, &e))?;
+            } else {
+                let _ = std::fs::remove_file(&path);
+            }
             std::os::unix::fs::symlink(work(&output.name), &path)
                 .map_err(|e| fail("create the link", &path, &e))?;
         }

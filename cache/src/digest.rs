@@ -259,11 +259,13 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_no_file() {
+    fn a_folder_or_a_pipe_is_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            Digest::of_file(folder.path()),
-            Err(Error::NotAFile { .. })
-        ));
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        for path in [folder.path(), &pipe] {
+            assert!(matches!(Digest::of_file(path), Err(Error::NotAFile { .. })));
+        }
     }
 }

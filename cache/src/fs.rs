@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirEntry, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -92,9 +92,13 @@ pub fn what_it_is(meta: &Metadata) -> &'static str {
     }
 }
 
-/// Opens for reading.
+/// Opens for reading. Does not wait for somebody to write to a named pipe.
 pub fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(Error::io("open", path))
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(path)
+        .map_err(Error::io("open", path))
 }
 
 /// Writes a file where it is to stay; a kill may leave a part of it.
@@ -261,7 +265,14 @@ pub fn copy_to_temporary(from: &Path, folder: &Path) -> Result<tempfile::TempPat
         .prefix(".rematch-")
         .make_in(folder, |to| {
             // It refuses a file that exists, which is what `make_in` asks for.
-            reflink_copy::reflink_or_copy(from, to).map(drop)
+            let copied = reflink_copy::reflink_or_copy(from, to);
+            if let Err(error) = &copied
+                && error.kind() != io::ErrorKind::AlreadyExists
+            {
+                // What a full disk let through would only keep it full.
+                let _ = fs::remove_file(to);
+            }
+            copied.map(drop)
         });
     Ok(made.map_err(Error::io("copy", from))?.into_temp_path())
 }

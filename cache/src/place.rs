@@ -1,6 +1,7 @@
 //! Placing: from objects to files that people and jobs see, by reflink, hard link or copy.
 //! A place is replaced whole or not at all, and left alone where it is right already. What a person
-//! put there instead of a result is kept beside it.
+//! put there instead of a result is kept beside it. What is not ready yet lies in the store's `tmp/`, so that a
+//! kill leaves nothing among the results; on another file system it lies beside its place.
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -69,7 +70,7 @@ impl Store {
         let aside = if right {
             None
         } else {
-            self.make_room(&dest, was)?
+            self.keep_aside(&dest, was)?
         };
         let mut placed = Placement {
             how: How::Already,
@@ -125,23 +126,19 @@ impl Store {
         })
     }
 
-    /// Removes what lies at `dest`, or moves it aside where it is neither `was` nor in the store. Returns where it is
-    /// then.
-    pub fn make_room(&self, dest: &Path, was: Option<&Artifact>) -> Result<Option<PathBuf>> {
+    /// Moves aside what lies at `dest`, where it is neither `was` nor in the store. Returns where it is then.
+    pub fn keep_aside(&self, dest: &Path, was: Option<&Artifact>) -> Result<Option<PathBuf>> {
         let Some(meta) = fs::look(dest)? else {
             return Ok(None);
         };
         let known = meta.is_symlink()
             || matches!(was, Some(was) if self.is_right(dest, was).unwrap_or(false))
             || self.knows(dest, &meta)?;
-        if !known {
-            return move_aside(dest).map(Some);
+        if known {
+            Ok(None)
+        } else {
+            move_aside(dest).map(Some)
         }
-        // A file is replaced in one step by what comes in its place.
-        if meta.is_dir() {
-            fs::remove_all(dest)?;
-        }
-        Ok(None)
     }
 
     /// Whether the store has all bytes of a file or folder.
@@ -181,7 +178,36 @@ impl Store {
         let folder = fs::parent(&dest);
         fs::create_folder(&folder)?;
         let link = |at: &Path| std::os::unix::fs::symlink(&object, at);
-        place(&folder, &dest, link).map_err(Error::io("create the link", &dest))
+        self.place(&folder, &dest, link)
+            .map_err(Error::io("create the link", &dest))
+    }
+
+    /// Where to make what then moves into `folder`: the store's `tmp/`, if a rename leads from there.
+    fn scratch(&self, folder: &Path) -> PathBuf {
+        let temporary = self.temporary();
+        match (mount(&temporary), mount(folder)) {
+            (Some(here), Some(there)) if here == there => temporary,
+            _ => folder.into(),
+        }
+    }
+
+    /// Makes something at `dest` in `folder`; where something is, at another name, and moves it there.
+    fn place(
+        &self,
+        folder: &Path,
+        dest: &Path,
+        make: impl Fn(&Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match make(dest) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            done => return done,
+        }
+        let made = tempfile::Builder::new()
+            .prefix(".rematch-")
+            .make_in(self.scratch(folder), make)?;
+        // Not `persist`: where another runner just made `dest` a link to the same file, a rename does
+        // nothing, and the name that is left must go.
+        std::fs::rename(&made, dest)
     }
 
     /// One file. With `reflink`, sharing bytes is tried before sharing the file.
@@ -210,13 +236,14 @@ impl Store {
             return Ok(How::Reflink);
         }
         if !file.executable {
-            match place(&folder, dest, |at| std::fs::hard_link(&object, at)) {
+            let link = |at: &Path| std::fs::hard_link(&object, at);
+            match self.place(&folder, dest, link) {
                 Ok(()) => return Ok(How::HardLink),
                 Err(e) if no_hard_link(&e) => {}
                 Err(e) => return Err(Error::io("link", dest)(e)),
             }
         }
-        let temporary = fs::copy_to_temporary(&object, &folder)?;
+        let temporary = fs::copy_to_temporary(&object, &self.scratch(&folder))?;
         self.finish_copy(temporary, dest, file)?;
         Ok(How::Copy)
     }
@@ -237,7 +264,9 @@ impl Store {
         }
         let made = tempfile::Builder::new()
             .prefix(".rematch-")
-            .make_in(&folder, |at| reflink_copy::reflink(object, at));
+            .make_in(self.scratch(&folder), |at| {
+                reflink_copy::reflink(object, at)
+            });
         // Whatever the reason, the other ways say it better.
         known().insert(device, made.is_ok());
         let Ok(made) = made else { return Ok(false) };
@@ -253,8 +282,10 @@ impl Store {
         file: &FileEntry,
     ) -> Result<()> {
         fs::set_mode(&temporary, mode(file.executable))?;
+        // By its handle: another runner may put something else in its place right away.
+        let copy = fs::open(&temporary)?;
         fs::persist(temporary, dest)?;
-        let meta = std::fs::symlink_metadata(dest).map_err(Error::io("look at", dest))?;
+        let meta = copy.metadata().map_err(Error::io("look at", dest))?;
         self.inner
             .stat_cache
             .know(dest, Stat::of(&meta), file.digest);
@@ -301,29 +332,22 @@ impl Store {
         Ok(count_files(dest)? == manifest.files().len())
     }
 
-    /// Builds the tree beside its place, then swaps it in.
+    /// Builds the tree elsewhere, then swaps it in.
     fn place_folder(&self, manifest: &Manifest, dest: &Path, reflink: bool) -> Result<How> {
         let above = fs::parent(dest);
         fs::create_folder(&above)?;
+        let scratch = self.scratch(&above);
         let building = tempfile::Builder::new()
             .prefix(".rematch-")
-            .tempdir_in(&above)
-            .map_err(Error::io("create a folder in", &above))?;
+            .tempdir_in(&scratch)
+            .map_err(Error::io("create a folder in", &scratch))?;
         let tree = building.path().join("new");
         fs::create_folder(&tree)?;
         let mut how = How::Already;
         for (name, file) in manifest.files() {
             how = how.max(self.place_file(file, &tree.join(name), reflink)?);
         }
-        if fs::look(dest)?.is_some() {
-            // What was there goes with `building`. Exchange is one step; not every file system has it.
-            if exchange(&tree, dest).is_err() {
-                fs::rename(dest, &building.path().join("old"))?;
-                fs::rename(&tree, dest)?;
-            }
-        } else {
-            fs::rename(&tree, dest)?;
-        }
+        swap_in(&tree, dest, building.path())?;
         let rest = building.keep();
         fs::remove_all(&rest)?;
         Ok(how)
@@ -377,6 +401,38 @@ fn move_aside(path: &Path) -> Result<PathBuf> {
     }
 }
 
+/// Gives a tree the name `dest`; what has it now ends up in `aside`.
+fn swap_in(tree: &Path, dest: &Path, aside: &Path) -> Result<()> {
+    // Another runner may do the same at the same time: what was not there a moment ago is now.
+    for n in 0..100 {
+        let refused = match std::fs::rename(tree, dest) {
+            Ok(()) => return Ok(()),
+            Err(e) => e,
+        };
+        let taken = matches!(
+            refused.kind(),
+            io::ErrorKind::AlreadyExists
+                | io::ErrorKind::DirectoryNotEmpty
+                | io::ErrorKind::NotADirectory
+        );
+        if !taken {
+            return Err(Error::io("rename to", dest)(refused));
+        }
+        // One step, but not every file system has it.
+        if exchange(tree, dest).is_ok() {
+            return Ok(());
+        }
+        match std::fs::rename(dest, aside.join(n.to_string())) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("move away", dest)(e));
+            }
+            _ => {}
+        }
+    }
+    let again_and_again = io::ErrorKind::DirectoryNotEmpty.into();
+    Err(Error::io("rename to", dest)(again_and_again))
+}
+
 fn exchange(a: &Path, b: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?)
@@ -385,7 +441,7 @@ fn exchange(a: &Path, b: &Path) -> io::Result<()> {
 /// Files below a folder; links and special files count, too.
 fn count_files(folder: &Path) -> Result<usize> {
     let mut count = 0;
-    for member in fs::list(folder)? {
+    for member in fs::list_if_there(folder)? {
         let kind = member.file_type().map_err(Error::io("look at", folder))?;
         count += if kind.is_dir() {
             count_files(&member.path())?
@@ -396,16 +452,16 @@ fn count_files(folder: &Path) -> Result<usize> {
     Ok(count)
 }
 
-/// Makes something at a name of its own, then gives it `dest`'s.
-fn place(folder: &Path, dest: &Path, make: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
-    match make(dest) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        done => return done,
-    }
-    let made = tempfile::Builder::new()
-        .prefix(".rematch-")
-        .make_in(folder, make)?;
-    made.into_temp_path().persist(dest).map_err(|e| e.error)
+/// What a rename cannot leave: a file system's number, and that of its mount. Two mounts of one file
+/// system share the first.
+fn mount(path: &Path) -> Option<(u32, u32, u64)> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    let found = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
+    (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some((
+        found.stx_dev_major,
+        found.stx_dev_minor,
+        found.stx_mnt_id,
+    ))
 }
 
 /// Whether a copy is the answer: another file system, one without links, too many links, or a

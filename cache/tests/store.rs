@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{check_store, files, key, publish_file, reserve};
@@ -294,6 +294,28 @@ fn a_job_that_outlives_its_runner_keeps_the_key() {
 }
 
 #[test]
+fn a_job_that_outlives_a_failed_run_keeps_the_key_until_it_ends() {
+    let (_folder, store) = store();
+    let held = reserve(&store, &key(1));
+    let inherited = held.inheritable().unwrap();
+    let mut child = Command::new("cat")
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(inherited);
+    // The runner gives up, for a full disk, say, and does not wait for its child.
+    drop(held);
+    assert!(matches!(store.try_claim(&key(1)).unwrap(), Claim::Busy));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let Claim::Reserved(again) = store.claim(&key(1), |_| {}).unwrap() else {
+        panic!("the key is not free")
+    };
+    drop(again);
+    assert!(files(&store.root().join("locks")).is_empty());
+}
+
+#[test]
 fn a_result_made_again_replaces_the_old_one() {
     let (_folder, store) = store();
     publish_file(&store, &key(1), b"old");
@@ -400,6 +422,49 @@ fn a_file_is_placed_once_and_left_alone_while_it_is_right() {
     assert_ne!(place(&store, &artifact, &dest), How::Already);
     assert_eq!(std::fs::read(&dest).unwrap(), b"result");
     assert_eq!(files(&folder.path().join("out")), [dest]);
+}
+
+#[test]
+fn runners_that_place_at_once_end_with_a_right_place_and_leave_nothing_else() {
+    let (folder, store) = store();
+    let one = publish_file(&store, &key(2), b"one").outputs["out"];
+    let two = publish_file(&store, &key(3), b"two").outputs["out"];
+    let tree = publish_folder(&store);
+    let out = folder.path().join("out");
+    let root = store.root().to_path_buf();
+    for round in 0..10 {
+        // As another runner would: with a store of its own.
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for runner in 0..4 {
+                let (root, out, start) = (&root, &out, &start);
+                scope.spawn(move || {
+                    let store = Store::open(root).unwrap();
+                    start.wait();
+                    for n in 0..6 {
+                        let file = if (round + runner + n) % 2 == 0 {
+                            one
+                        } else {
+                            two
+                        };
+                        place(&store, &file, &out.join("f"));
+                        place(&store, &one, &out.join("same"));
+                        place(&store, &tree, &out.join("tree"));
+                        if n == runner {
+                            let _ = std::fs::remove_dir_all(out.join("tree"));
+                        }
+                    }
+                });
+            }
+        });
+        for (artifact, name) in [(one, "f"), (one, "same"), (tree, "tree")] {
+            place(&store, &artifact, &out.join(name));
+            assert!(store.is_right(&out.join(name), &artifact).unwrap());
+        }
+        assert_eq!(std::fs::read_dir(&out).unwrap().count(), 3);
+        assert_eq!(files(&root.join("tmp")), Vec::<PathBuf>::new());
+        std::fs::remove_dir_all(&out).unwrap();
+    }
 }
 
 #[test]
