@@ -41,6 +41,7 @@ pub struct Child {
     /// The job.
     pub job: Job,
     stop: Arc<AtomicBool>,
+    signalled: Arc<AtomicBool>,
     events: Mutex<Events>,
 }
 
@@ -58,7 +59,8 @@ impl Child {
         });
         Self {
             job,
-            stop: Arc::new(AtomicBool::new(false)),
+            stop: Arc::default(),
+            signalled: Arc::default(),
             events,
         }
     }
@@ -135,6 +137,11 @@ impl Child {
     /// Whether the job was told to stop, or its runner is gone.
     pub fn interrupted(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether that came as a signal: then every process of the job got it.
+    pub fn signalled(&self) -> bool {
+        self.signalled.load(Ordering::Relaxed)
     }
 
     /// `Interrupted` as an error, for `?` in loops.
@@ -262,14 +269,13 @@ fn start(job_file: &Path) -> Result<Child, StageError> {
     let job: Job = serde_json::from_value(raw).map_err(|e| unusable(e.to_string()))?;
     let child = Child::new(job, io::stdout());
     for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register(signal, child.stop.clone())
-            .map_err(|e| StageError::failed(format!("cannot listen for signal {signal}: {e}")))?;
+        for flag in [&child.signalled, &child.stop] {
+            signal_hook::flag::register(signal, Arc::clone(flag)).map_err(|e| {
+                StageError::failed(format!("cannot listen for signal {signal}: {e}"))
+            })?;
+        }
     }
     watch_runner(child.stop.clone());
-    // Fails where the program has made a pool already, which is then the one to use.
-    let _ = rayon::ThreadPoolBuilder::new()
-        .num_threads(child.job.cpus.max(1))
-        .build_global();
     Ok(child)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitStatus, Stdio};
 use std::thread;
@@ -13,7 +13,8 @@ use rematch_spec::command::{Command, Piece, Run, pieces};
 use rematch_spec::input::{Part, Template};
 use rematch_spec::job::Report;
 use rematch_spec::kind::Stage;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::child::Child;
 use crate::error::StageError;
@@ -23,8 +24,13 @@ use crate::fs;
 const VARIABLES: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "CUDA_VISIBLE_DEVICES"];
 /// How long a command may take to stop when told to.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often to look whether it ended.
-const TICK: Duration = Duration::from_millis(10);
+/// How often to look whether it is to stop.
+const TICK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+/// How often to look whether it ended, on systems that do not tell (Linux before 5.3).
+const SHORT_TICK: Duration = Duration::from_millis(10);
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Command = child.params()?;
@@ -43,7 +49,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
         log.map_err(|e| StageError::failed(format!("cannot write the log: {e}")))
     };
     command.stdout(log()?).stderr(log()?);
-    let status = Group::start(command)?.wait(child)?;
+    let status = wait(start(command)?, child)?;
     judge(child, status)?;
     for (name, path) in &outputs {
         collect(name, path, &folder.join(&params.outputs[name]))?;
@@ -147,87 +153,41 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// A process, all that it starts, and a watch that ends them should we be killed.
-struct Group {
-    leader: process::Child,
-    id: Pid,
-    watch: Option<process::Child>,
+/// Starts the command. It stays in our process group: whoever stops or kills that, reaches both.
+fn start(mut command: process::Command) -> Result<process::Child, StageError> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.spawn().map_err(|error| {
+        let error = StageError::failed(format!("cannot start `{name}`: {error}"));
+        error.help("give the program's path, or put its folder into PATH")
+    })
 }
 
-impl Group {
-    fn start(mut command: process::Command) -> Result<Self, StageError> {
-        let name = command.get_program().to_string_lossy().into_owned();
-        let mut leader = command.process_group(0).spawn().map_err(|error| {
-            let error = StageError::failed(format!("cannot start `{name}`: {error}"));
-            error.help("give the program's path, or put its folder into PATH")
-        })?;
-        let Some(id) = Pid::from_raw(leader.id().cast_signed()) else {
-            let _ = leader.kill();
-            return Err(StageError::failed(format!("`{name}` has no process id")));
-        };
-        // Its input ends when we do, however that happens.
-        let watch = process::Command::new("/bin/sh")
-            .args([
-                "-c",
-                "read -r line; kill -s KILL -- \"-$1\"",
-                "sh",
-                &leader.id().to_string(),
-            ])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn();
-        Ok(Self {
-            leader,
-            id,
-            watch: watch.ok(),
-        })
-    }
-
-    /// Waits for the leader and ends what it leaves behind.
-    fn wait(mut self, child: &Child) -> Result<ExitStatus, StageError> {
-        let mut told: Option<Instant> = None;
-        while !self.ended()? {
-            match told {
-                None if child.interrupted() => {
-                    told = Some(Instant::now());
-                    self.signal(Signal::TERM);
+/// Waits for the command, and passes on the order to stop. What it leaves running is ended with the job.
+fn wait(mut command: process::Child, child: &Child) -> Result<ExitStatus, StageError> {
+    let pid = Pid::from_child(&command);
+    let handle = pidfd_open(pid, PidfdFlags::empty()).ok();
+    let mut told: Option<Instant> = None;
+    loop {
+        let ended = command.try_wait();
+        if let Some(status) = ended.map_err(|e| StageError::failed(format!("cannot wait for the command: {e}")))? {
+            return Ok(status);
+        }
+        match told {
+            None if child.interrupted() => {
+                told = Some(Instant::now());
+                if !child.signalled() {
+                    let _ = kill_process(pid, Signal::TERM);
                 }
-                Some(since) if since.elapsed() > GRACE => self.signal(Signal::KILL),
-                _ => {}
             }
-            thread::sleep(TICK);
+            Some(since) if since.elapsed() > GRACE => {
+                let _ = command.kill();
+            }
+            _ => {}
         }
-        // The leader's id stays ours until it is waited for, so this hits nobody else.
-        self.signal(Signal::KILL);
-        self.leader
-            .wait()
-            .map_err(|e| StageError::failed(format!("cannot wait for the command: {e}")))
-    }
-
-    fn ended(&self) -> Result<bool, StageError> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        match waitid(WaitId::Pid(self.id), options) {
-            Ok(status) => Ok(status.is_some()),
-            Err(rustix::io::Errno::INTR) => Ok(false),
-            Err(error) => Err(StageError::failed(format!(
-                "cannot wait for the command: {error}"
-            ))),
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        // Fails where nobody is left, which is fine.
-        let _ = kill_process_group(self.id, signal);
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(watch) = &mut self.watch {
-            let _ = watch.kill();
-            let _ = watch.wait();
+        match &handle {
+            // Ends early when the command does, or a signal comes.
+            Some(handle) => drop(poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&TICK))),
+            None => thread::sleep(SHORT_TICK),
         }
     }
 }
