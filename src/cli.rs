@@ -170,6 +170,9 @@ pub enum Command {
     Schema,
     /// Check the programs, libtorch, GPUs, the store and the file system
     Doctor,
+    /// End the jobs of a runner that was killed (the runner calls this)
+    #[command(hide = true)]
+    Guard,
     /// Run one light job (the runner calls this)
     #[command(hide = true)]
     Stage {

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Cli, Command, Global, OneJob, Reach, Selection};
 use crate::error::{Error, Result};
+use crate::executor::guard;
 use crate::freshness::Freshness;
 use crate::language;
 use crate::pattern;
@@ -65,6 +66,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Doctor => doctor::exec(&global),
+        Command::Guard => {
+            guard::stand(std::io::stdin().lock());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Stage { job_file } => {
             let code = rematch_data::child::run(&job_file, rematch_data::stages::run);
             Ok(ExitCode::from(code.clamp(0, 255) as u8))

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use petgraph::graph::NodeIndex;
 use rematch_cache::claim::{Claim, Reservation};
 use rematch_cache::place::Placement;
 use rematch_cache::store::Store;
-use rematch_spec::job::{Failure, Report, exit};
+use rematch_spec::job::{self, Failure, Report, exit};
 use rematch_spec::kind::Program;
 
 use crate::error::{Error, Result};
@@ -83,6 +84,7 @@ enum State {
 #[derive(Debug)]
 struct Running {
     job: Job,
+    file: job::Job,
     reservation: Reservation,
     share: Share,
     started: Instant,
@@ -405,7 +407,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         let before = self.freshness.recorded_outputs(index);
         self.freshness.note_attempt(index, reservation.key());
         let (plan, known) = (self.plan, &self.freshness);
-        let job_file = launch::prepare(plan, &job, &reservation, &share, known, self.store)?;
+        let file = launch::prepare(plan, &job, &reservation, &share, known, self.store)?;
         let work = reservation.work().to_owned();
         let aside = self
             .results
@@ -413,19 +415,34 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
                 launch::output_path(&work, &job, output)
             })?;
         self.tell_of_edits(&job.name, aside.iter());
-        let mut command = match job.declaration.kind.program {
-            Program::Light => vec![self.settings.light.clone(), "stage".into()],
-            Program::Trainer => vec![self.settings.trainer.clone()],
+        let program = job.declaration.kind.program;
+        let process = match program {
+            Program::Light => {
+                let mut light = Command::new(&self.settings.light);
+                light.arg("stage");
+                Some(light)
+            }
+            Program::Trainer => Some(Command::new(&self.settings.trainer)),
+            Program::Own => None,
         };
-        command.push(job_file);
+        let process = match launch::process(&file, process, &self.slots.visible_devices(&share)) {
+            Ok(process) => process,
+            Err(error) => {
+                self.slots.give_back(&share);
+                self.fail(index, &job, &error.failure(), "", error.exit_code());
+                return Ok(());
+            }
+        };
         let launch = Launch {
             id: index.index(),
-            command,
-            env: launch::environment(&share, &self.slots),
+            process,
+            speaks: program != Program::Own,
             log: work.join(LOG),
+            lock: reservation.lock_path(),
             work,
             timeout: job.needs.timeout,
         };
+        self.executor.get_ready();
         // The child holds the key's lock as well: if this process is killed, the next run waits for
         // the child to end before it touches the work folder.
         let lock = reservation.inheritable()?;
@@ -433,17 +450,23 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         drop(lock);
         if let Err(error) = started {
             self.slots.give_back(&share);
-            let trainer = job.declaration.kind.program == Program::Trainer;
-            let help = "`make setup`, then `cargo build --release`, makes it; `rematch doctor` looks at everything";
+            let help = match program {
+                Program::Light => None,
+                Program::Trainer => Some(
+                    "`make setup`, then `cargo build --release`, makes it; `rematch doctor` looks at everything",
+                ),
+                Program::Own => Some("give the program's path, or put its folder into PATH"),
+            };
             let failure = Failure {
                 message: error.message().to_owned(),
-                help: trainer.then(|| help.to_owned()),
+                help: help.map(str::to_owned),
             };
             self.fail(index, &job, &failure, "", exit::USAGE);
             return Ok(());
         }
         let running = Running {
             job,
+            file,
             reservation,
             share,
             started: Instant::now(),
@@ -498,17 +521,25 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         self.slots.give_back(&running.share);
         self.busy -= 1;
         let work = running.reservation.work().to_owned();
-        let report = launch::read_report(&work);
-        // Jobs that cannot save anything just die when they are asked to stop.
-        let stopped = *ended == Ended::Exit(exit::INTERRUPTED) || self.signals > 0;
+        let own = running.job.declaration.kind.program == Program::Own;
+        let report = if own {
+            Report {
+                error: Some(launch::describe_own(ended)),
+                ..Report::default()
+            }
+        } else {
+            launch::read_report(&work)
+        };
+        // Jobs that cannot save anything just die when they are asked to stop. What the code of any
+        // program means, nobody knows.
+        let stopped = self.signals > 0 || !own && *ended == Ended::Exit(exit::INTERRUPTED);
         match ended {
             Ended::Exit(exit::DONE) => self.publish(index, *running, report),
             _ if stopped => self.stopped(running.job.name),
             _ => {
-                let code = if let Ended::Exit(code) = ended {
-                    *code
-                } else {
-                    exit::FAILED
+                let code = match ended {
+                    Ended::Exit(code) if !own => *code,
+                    _ => exit::FAILED,
                 };
                 // A job whose time is over reports that it was told to stop, which is not the reason.
                 let reported = report
@@ -533,6 +564,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
     fn publish(&mut self, index: NodeIndex, running: Running, report: Report) {
         let Running {
             job,
+            file,
             reservation,
             started,
             began,
@@ -548,6 +580,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
             seconds: started.elapsed().as_secs_f64(),
             began,
             job,
+            file,
             report,
         };
         let (store, results) = (self.store.clone(), self.results.clone());

@@ -12,10 +12,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::SystemTime;
 
 use rematch_cache::claim::Reservation;
 use rematch_cache::store::Store;
+use rematch_data::error::StageError;
+use rematch_data::stages::command;
 use rematch_spec::input::INPUT;
 use rematch_spec::job::{self, Failure, REPORT, Report};
 use serde_json::{Value, json};
@@ -25,7 +28,7 @@ use crate::executor::Ended;
 use crate::freshness::Freshness;
 use crate::plan::job::swap_inputs;
 use crate::plan::{From, Job, Plan};
-use crate::slots::{Share, Slots};
+use crate::slots::Share;
 
 /// The log's name in a work folder.
 pub const LOG: &str = "log";
@@ -45,7 +48,7 @@ pub fn output_path(work: &Path, job: &Job, output: &str) -> PathBuf {
     work.join("out").join(path.unwrap_or(output))
 }
 
-/// Writes the job file and lays out the inputs; returns the job file's path.
+/// Lays out the inputs of a job, and says what its process needs to know.
 pub fn prepare(
     plan: &Plan,
     spec: &Job,
@@ -53,9 +56,15 @@ pub fn prepare(
     share: &Share,
     known: &Freshness,
     store: &Store,
-) -> Result<PathBuf> {
+) -> Result<job::Job> {
     let work = reservation.work();
-    for leftover in [REPORT, "in"] {
+    // The work folder of any other job is empty.
+    let leftovers: &[&str] = if spec.declaration.kind.resumes {
+        &[REPORT, "in"]
+    } else {
+        &[]
+    };
+    for leftover in leftovers {
         let path = work.join(leftover);
         let gone = if path.is_dir() {
             fs::remove_dir_all(&path)
@@ -105,7 +114,7 @@ pub fn prepare(
             None => Value::Null,
         },
     );
-    let file = job::Job {
+    Ok(job::Job {
         protocol: job::PROTOCOL,
         name: spec.name.clone(),
         key: reservation.id().0.to_string(),
@@ -115,20 +124,32 @@ pub fn prepare(
         work: work.to_owned(),
         cpus: share.cpus.max(1),
         gpus: share.gpus.iter().map(|(_, part)| part).sum(),
-    };
-    let path = work.join("job.json");
-    let text = serde_json::to_string_pretty(&file)
-        .map_err(|e| Error::system(format!("cannot write {}: {e}", path.display())))?;
-    fs::write(&path, text).map_err(|e| fail("write", &path, &e))?;
-    Ok(path)
+    })
 }
 
-/// What a job's process finds in its environment beside what this one has.
-pub fn environment(share: &Share, slots: &Slots) -> Vec<(String, String)> {
-    vec![
-        ("CUDA_VISIBLE_DEVICES".into(), slots.visible_devices(share)),
-        ("RAYON_NUM_THREADS".into(), share.cpus.max(1).to_string()),
-    ]
+/// The process of a job: `program` with a job file, or the job's own program where that is `None`.
+pub fn process(
+    file: &job::Job,
+    program: Option<Command>,
+    devices: &str,
+) -> Result<Command, StageError> {
+    let Some(mut process) = program else {
+        return command::prepare(file, |name| match name {
+            "CUDA_VISIBLE_DEVICES" => Some(devices.into()),
+            _ => std::env::var_os(name),
+        });
+    };
+    let path = file.work.join("job.json");
+    let written = serde_json::to_string_pretty(file)
+        .map_err(std::io::Error::from)
+        .and_then(|text| fs::write(&path, text));
+    written.map_err(|e| StageError::failed(format!("cannot write {}: {e}", path.display())))?;
+    process
+        .arg(path)
+        .current_dir(&file.work)
+        .env("CUDA_VISIBLE_DEVICES", devices)
+        .env("RAYON_NUM_THREADS", file.cpus.to_string());
+    Ok(process)
 }
 
 fn fail(action: &str, path: &Path, error: &std::io::Error) -> Error {
@@ -139,6 +160,19 @@ fn fail(action: &str, path: &Path, error: &std::io::Error) -> Error {
 pub fn read_report(work: &Path) -> Report {
     let bytes = fs::read(work.join(REPORT)).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// The end of a program that knows no protocol, in words.
+pub fn describe_own(ended: &Ended) -> Failure {
+    let message = match ended {
+        Ended::Exit(code) => command::how_it_ended(Some(*code), None),
+        Ended::Signal(signal) => command::how_it_ended(None, Some(*signal)),
+        Ended::TimedOut(_) => return describe(ended),
+    };
+    Failure {
+        message,
+        help: None,
+    }
 }
 
 /// An end without a report, in words.

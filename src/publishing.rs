@@ -9,7 +9,9 @@ use rematch_cache::claim::Reservation;
 use rematch_cache::entry::{Entry, Meta, Provenance};
 use rematch_cache::place::Placement;
 use rematch_cache::store::Store;
-use rematch_spec::job::{Failure, Report};
+use rematch_data::stages::command;
+use rematch_spec::job::{self, Failure, Report};
+use rematch_spec::kind::Program;
 
 use crate::launch::{self, LOG};
 use crate::plan::{From, Job};
@@ -19,6 +21,8 @@ use crate::results::Results;
 pub struct Ended {
     /// The job.
     pub job: Job,
+    /// What its process knew.
+    pub file: job::Job,
     /// What it read of other jobs, by the names of its inputs.
     pub inputs: Vec<(String, Artifact)>,
     /// Its results of the run before.
@@ -49,6 +53,7 @@ impl Ended {
     pub fn publish(self, store: &Store, results: &Results, reservation: Reservation) -> Published {
         let result = self
             .check_inputs(store, &reservation)
+            .and_then(|()| self.collect())
             .and_then(|()| self.keep(store, results, reservation));
         Published {
             job: self.job,
@@ -85,6 +90,14 @@ impl Ended {
             }
         }
         Ok(())
+    }
+
+    /// Takes the outputs of a program that knows nothing of where they belong.
+    fn collect(&self) -> Result<(), Failure> {
+        if self.job.declaration.kind.program != Program::Own {
+            return Ok(());
+        }
+        command::collect(&self.file).map_err(|e| e.failure())
     }
 
     fn keep(

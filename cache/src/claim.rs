@@ -41,6 +41,8 @@ pub struct Reservation {
     key: Key,
     id: KeyId,
     work: PathBuf,
+    /// Whether nothing but the key is in the work folder.
+    new: bool,
     lock: Lock,
 }
 
@@ -103,17 +105,18 @@ impl Store {
 
     fn reserve(&self, key: &Key, id: KeyId, lock: Lock) -> Result<Claim> {
         let work = self.work_path(&id);
-        fs::create_folder(&work)?;
-        publish::forget_intent(&work)?;
-        // For `explain`, should the job not end well.
-        let path = work.join(KEY);
-        let bytes = sealed::seal(key).map_err(|e| Error::not_json(&path, &e))?;
-        fs::write(&path, &bytes)?;
+        let new = fs::create_one_folder(&work)?;
+        if new {
+            keep_key(&work, key)?;
+        } else {
+            publish::forget_intent(&work)?;
+        }
         Ok(Claim::Reserved(Reservation {
             store: self.clone(),
             key: key.clone(),
             id,
             work,
+            new,
             lock,
         }))
     }
@@ -149,8 +152,17 @@ impl Reservation {
 
     /// Empties the work folder.
     pub fn fresh(&self) -> Result<()> {
+        if self.new {
+            return Ok(());
+        }
         fs::remove_all(&self.work)?;
-        fs::create_folder(&self.work)
+        fs::create_folder(&self.work)?;
+        keep_key(&self.work, &self.key)
+    }
+
+    /// The file whose lock says that somebody works on this.
+    pub fn lock_path(&self) -> PathBuf {
+        self.lock.path.clone()
     }
 
     /// A second handle of the lock that child processes inherit: as long as one of them lives, the
@@ -190,6 +202,13 @@ impl Reservation {
     pub fn discard(self) -> Result<()> {
         fs::remove_all(&self.work)
     }
+}
+
+/// Writes the key into a work folder, for `explain`, should the job not end well.
+fn keep_key(work: &Path, key: &Key) -> Result<()> {
+    let path = work.join(KEY);
+    let bytes = sealed::seal(key).map_err(|e| Error::not_json(&path, &e))?;
+    fs::write(&path, &bytes)
 }
 
 /// A lock file, removed by whoever holds its lock.

@@ -137,6 +137,15 @@ pub fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::io("create the folder", path))
 }
 
+/// Creates a folder, with its parents if need be; tells whether it was not there.
+pub fn create_one_folder(path: &Path) -> Result<bool> {
+    match fs::create_dir(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(_) => create_folder(path).map(|()| true),
+    }
+}
+
 /// The members of a folder, in no order.
 pub fn list(path: &Path) -> Result<Vec<DirEntry>> {
     fs::read_dir(path)

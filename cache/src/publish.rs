@@ -95,7 +95,8 @@ pub fn publish(
     for (digest, bytes) in &manifests {
         write_object(store, &writing, digest, bytes)?;
     }
-    fs::write_atomic(&store.temporary(), &note, &bytes)?;
+    // It counts only behind the rename that follows, and tells whether it is whole.
+    fs::write(&note, &bytes)?;
     let staged = staged(store, &id);
     fs::rename(work, &staged)?;
     carry_out(store, &writing, &id, &staged, &intent)?;

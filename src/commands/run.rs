@@ -46,7 +46,7 @@ pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<Exi
         },
         keep_going: flags.keep_going,
         started,
-        light,
+        light: light.clone(),
         trainer,
     };
     let style = Style::of(&std::io::stderr());
@@ -61,7 +61,7 @@ pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<Exi
         &project.results,
         settings,
         Slots::new(machine, jobs),
-        Local::default(),
+        Local::guarded(&light),
         &mut *progress,
     )?;
     listen_for_signals(engine.ear())?;

@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{ChildStdin, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,9 +19,12 @@ use std::thread;
 use std::time::Duration;
 
 use rematch_spec::job::Event;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, set_child_subreaper, waitid,
+};
 
-use super::{Ended, Executor, Launch, Message, Stop};
+use super::guard::Guard;
+use super::{Ended, Executor, Launch, Message, Stop, strays};
 use crate::error::{Error, Result};
 
 /// Between asking a child to stop and killing it, once its time is over.
@@ -30,58 +34,86 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Longer event lines are nobody's progress.
 const MAX_LINE: usize = 64 << 10;
 
+/// Between asking a program that knows no protocol to stop and killing it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Runs jobs on this machine.
 #[derive(Default)]
 pub struct Local {
     running: Arc<Mutex<HashMap<usize, Running>>>,
+    /// What starts the guard.
+    program: Option<PathBuf>,
+    guard: Option<Arc<Guard>>,
+}
+
+impl Local {
+    /// With a [guard] that is started as `program guard`, and as the parent of what jobs leave behind.
+    pub fn guarded(program: &Path) -> Self {
+        let _ = set_child_subreaper(Some(getpid()));
+        Self {
+            program: Some(program.to_owned()),
+            ..Self::default()
+        }
+    }
 }
 
 struct Running {
     group: Pid,
+    speaks: bool,
     /// Closing it tells the child that nobody waits for it any more.
     _stdin: Option<ChildStdin>,
 }
 
 impl<M: From<Message> + Send + 'static> Executor<M> for Local {
+    fn get_ready(&mut self) {
+        if let Some(program) = self.program.take() {
+            self.guard = Guard::start(&program).map(Arc::new);
+        }
+    }
+
     fn start(&mut self, launch: Launch, to: Sender<M>) -> Result<()> {
-        let name = launch
-            .command
-            .first()
-            .map(|program| program.display().to_string())
-            .unwrap_or_default();
+        let Launch {
+            id,
+            mut process,
+            speaks,
+            work,
+            lock: key_lock,
+            log,
+            timeout,
+        } = launch;
+        let name = process.get_program().to_string_lossy().into_owned();
         let fail = |e: std::io::Error| Error::system(format!("cannot start {name}: {e}"));
-        let log = File::options()
+        let log_file = File::options()
             .create(true)
             .append(true)
-            .open(&launch.log)
-            .map_err(|e| {
-                Error::system(format!(
-                    "cannot write the log {}: {e}",
-                    launch.log.display()
-                ))
-            })?;
-        let (program, arguments) = launch
-            .command
-            .split_first()
-            .ok_or_else(|| Error::system("nothing to start"))?;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .envs(launch.env.iter().map(|(name, value)| (name, value)))
-            .current_dir(&launch.work)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
+            .open(&log)
+            .map_err(|e| Error::system(format!("cannot write the log {}: {e}", log.display())))?;
+        if speaks {
+            process.stdin(Stdio::piped()).stdout(Stdio::piped());
+        } else {
+            let copy = log_file.try_clone().map_err(fail)?;
+            process.stdin(Stdio::null()).stdout(copy);
+        }
+        // A process is known before anybody can take it for a stray: between fork and exec it has our files open.
+        let mut table = lock(&self.running);
+        let mut child = process
+            .stderr(log_file)
             .process_group(0)
             .spawn()
             .map_err(fail)?;
         let group = Pid::from_child(&child);
+        let guard = self.guard.clone().filter(|_| !speaks);
+        if let Some(guard) = &guard {
+            guard.watch(group);
+        }
         let running = Running {
             group,
+            speaks,
             _stdin: child.stdin.take(),
         };
-        lock(&self.running).insert(launch.id, running);
+        table.insert(id, running);
+        drop(table);
 
-        let id = launch.id;
         // Dropped by the reader when nothing more can come.
         let (listening, silence) = channel::<()>();
         let over = Arc::new(AtomicBool::new(false));
@@ -94,14 +126,25 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
         }
         let table = Arc::clone(&self.running);
         thread::spawn(move || {
-            let timed_out = wait_for_end(group, launch.timeout);
+            let timed_out = wait_for_end(group, timeout);
             // What a job leaves behind must not hold its output open or write on.
             let _ = kill_process_group(group, Signal::KILL);
+            if let Some(guard) = &guard {
+                let ours =
+                    |pid| pid == guard.pid() || lock(&table).values().any(|r| r.group == pid);
+                strays::end(&work, &key_lock, &ours);
+                guard.forget(group);
+            }
             // A process that left the group may still hold it open. It is not waited for.
             let _ = silence.recv_timeout(LAST_WORDS);
             over.store(true, Ordering::SeqCst);
-            lock(&table).remove(&id);
-            let ended = match (child.wait(), launch.timeout) {
+            // As one step: a child that nobody knows is taken for a stray, and waited for.
+            let status = {
+                let mut table = lock(&table);
+                table.remove(&id);
+                child.wait()
+            };
+            let ended = match (status, timeout) {
                 (_, Some(timeout)) if timed_out => Ended::TimedOut(timeout),
                 (Ok(status), _) => match (status.code(), status.signal()) {
                     (Some(code), _) => Ended::Exit(code),
@@ -122,6 +165,15 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
                 Signal::KILL
             };
             let _ = kill_process_group(running.group, signal);
+            if how == Stop::Gently && !running.speaks {
+                let table = Arc::clone(&self.running);
+                thread::spawn(move || {
+                    thread::sleep(PATIENCE);
+                    if let Some(running) = lock(&table).get(&id) {
+                        let _ = kill_process_group(running.group, Signal::KILL);
+                    }
+                });
+            }
         }
     }
 }
@@ -185,6 +237,7 @@ fn wait_for_end(group: Pid, timeout: Option<Duration>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
     use std::sync::mpsc::Receiver;
 
     use super::*;
@@ -196,11 +249,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (to, messages) = channel();
         let mut local = Local::default();
+        let mut process = Command::new("/bin/sh");
+        process.args(["-c", script]).env("WORD", "hello");
         let launch = Launch {
             id: 7,
-            command: vec!["/bin/sh".into(), "-c".into(), script.into()],
-            env: vec![("WORD".into(), "hello".into())],
+            process,
+            speaks: true,
             work: folder.path().into(),
+            lock: folder.path().join("lock"),
             log: folder.path().join("log"),
             timeout,
         };

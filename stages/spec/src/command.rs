@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::input::{Input, Part, Template};
-use crate::kind::{Invalid, Output, Stage};
+use crate::kind::{Invalid, Output, Program, Stage};
 
 /// Runs any program with declared inputs, outputs and environment. It starts in an empty work folder
 /// and sees no variable but the stated ones (and PATH, HOME, TMPDIR, LANG, CUDA_VISIBLE_DEVICES).
@@ -109,6 +109,7 @@ impl Stage for Command {
     const NAME: &'static str = "command";
     // 1: first
     const VERSION: u32 = 1;
+    const PROGRAM: Program = Program::Own;
 
     fn outputs(&self) -> Vec<Output> {
         self.outputs

@@ -17,6 +17,9 @@ pub enum Program {
     Light,
     /// `rematch-train`, which links libtorch.
     Trainer,
+    /// The program that the parameters name. On this machine the runner starts it itself, without a process of
+    /// `rematch` around it.
+    Own,
 }
 
 /// A named file or folder that a job makes.

@@ -1,9 +1,14 @@
-//! `command`: runs any program and looks after what it leaves, files as well as processes.
+//! `command`: runs any program and takes what it leaves.
+//!
+//! The runner starts a command on its own machine itself, by [`prepare`] and [`collect`]; as a stage, in a process
+//! around it, it runs elsewhere and by hand.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitStatus, Stdio};
 use std::thread;
@@ -11,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use rematch_spec::command::{Command, Piece, Run, pieces};
 use rematch_spec::input::{Part, Template};
-use rematch_spec::job::Report;
-use rematch_spec::kind::Stage;
+use rematch_spec::job::{Job, Report};
+use rematch_spec::kind::{Stage, typed};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
@@ -33,79 +38,98 @@ const TICK: Timespec = Timespec {
 const SHORT_TICK: Duration = Duration::from_millis(10);
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
-    let params: Command = child.params()?;
-    params.check()?;
-    let folder = child.work().join("folder");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(fs::at("empty", &folder))?;
-    }
-    fs::create_dir_all(&folder)?;
-    let outputs = outputs(child, &params)?;
-    let mut command = command(&params, &outputs)?;
-    command.current_dir(&folder).stdin(Stdio::null());
+    let mut command = prepare(&child.job, |name| std::env::var_os(name))?;
     // What it says belongs into the log; our standard output is for events.
     let log = || {
         let log = io::stderr().as_fd().try_clone_to_owned();
         log.map_err(|e| StageError::failed(format!("cannot write the log: {e}")))
     };
-    command.stdout(log()?).stderr(log()?);
+    command.stdin(Stdio::null()).stdout(log()?).stderr(log()?);
     let status = wait(start(command)?, child)?;
-    judge(child, status)?;
-    for (name, path) in &outputs {
-        collect(name, path, &folder.join(&params.outputs[name]))?;
+    if !status.success() {
+        child.check()?;
+        return Err(StageError::failed(how_it_ended(
+            status.code(),
+            status.signal(),
+        )));
     }
+    collect(&child.job)?;
     Ok(Report::default())
 }
 
-/// Where each output belongs, with the folders above it.
-fn outputs(child: &Child, params: &Command) -> Result<BTreeMap<String, PathBuf>, StageError> {
-    let mut all = BTreeMap::new();
-    for name in params.outputs.keys() {
-        let path = child.output(name)?;
-        if let Some(parent) = path.parent() {
+/// Lays out the command's folder, and makes its process without standard streams. `variable` is the environment of
+/// which it sees a part.
+pub fn prepare(
+    job: &Job,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<process::Command, StageError> {
+    let params: Command = typed(job.params.clone())?;
+    params.check()?;
+    let folder = folder(job);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(fs::at("empty", &folder))?;
+    }
+    fs::create_dir_all(&folder)?;
+    for parent in job.outputs.values().filter_map(|path| path.parent()) {
+        if !parent.is_dir() {
             fs::create_dir_all(parent)?;
         }
-        all.insert(name.clone(), path.to_owned());
     }
-    Ok(all)
-}
-
-/// The process to start, without its standard streams.
-fn command(
-    params: &Command,
-    outputs: &BTreeMap<String, PathBuf>,
-) -> Result<process::Command, StageError> {
-    let text = |template: &Template, shell| resolve(template, params, outputs, shell);
+    let text = |template: &Template, shell| resolve(template, &params, &job.outputs, shell);
     let mut command = match &params.run {
         Run::Shell(line) => {
-            let mut command = process::Command::new("sh");
+            let mut command = program("sh", &variable);
             command.arg("-c").arg(text(line, true)?);
             command
         }
         Run::Arguments(list) => {
             let list: Result<Vec<String>, _> = list.iter().map(|t| text(t, false)).collect();
             let list = list?;
-            let (program, arguments) = list
+            let (name, arguments) = list
                 .split_first()
                 .ok_or_else(|| StageError::usage("`run` names no program"))?;
-            let mut command = process::Command::new(program);
+            let mut command = program(name, &variable);
             command.args(arguments);
             command
         }
     };
     command.env_clear();
-    for name in VARIABLES
-        .into_iter()
-        .chain(params.pass_env.iter().map(String::as_str))
-    {
-        if let Some(value) = std::env::var_os(name) {
+    let passed = params.pass_env.iter().map(String::as_str);
+    for name in VARIABLES.into_iter().chain(passed) {
+        if let Some(value) = variable(name) {
             command.env(name, value);
         }
     }
     for (name, value) in &params.env {
         command.env(name, text(value, false)?);
     }
+    command.current_dir(&folder);
     Ok(command)
+}
+
+/// A program by its name, looked for in PATH here: a path can be started by `posix_spawn`, while a name in a changed
+/// environment makes the standard library copy this process first.
+fn program(name: &str, variable: &impl Fn(&str) -> Option<OsString>) -> process::Command {
+    let found = (!name.contains('/'))
+        .then(|| variable("PATH"))
+        .flatten()
+        .and_then(|path| {
+            let mut places = std::env::split_paths(&path).map(|folder| folder.join(name));
+            places.find(|place| place.is_absolute() && is_program(place))
+        });
+    let mut command = process::Command::new(found.as_deref().unwrap_or(Path::new(name)));
+    command.arg0(name);
+    command
+}
+
+fn is_program(path: &Path) -> bool {
+    std::fs::metadata(path)
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Where the command runs.
+fn folder(job: &Job) -> PathBuf {
+    job.work.join("folder")
 }
 
 /// A text with paths in place of references, quoted for the shell if it is for one.
@@ -169,7 +193,9 @@ fn wait(mut command: process::Child, child: &Child) -> Result<ExitStatus, StageE
     let mut told: Option<Instant> = None;
     loop {
         let ended = command.try_wait();
-        if let Some(status) = ended.map_err(|e| StageError::failed(format!("cannot wait for the command: {e}")))? {
+        if let Some(status) =
+            ended.map_err(|e| StageError::failed(format!("cannot wait for the command: {e}")))?
+        {
             return Ok(status);
         }
         match told {
@@ -192,31 +218,37 @@ fn wait(mut command: process::Child, child: &Child) -> Result<ExitStatus, StageE
     }
 }
 
-/// What a command's end means.
-fn judge(child: &Child, status: ExitStatus) -> Result<(), StageError> {
-    if status.success() {
-        return Ok(());
+/// What the end of a command that did not succeed is called.
+pub fn how_it_ended(code: Option<i32>, signal: Option<i32>) -> String {
+    match (code, signal) {
+        (Some(code), _) => format!("the command ended with code {code}"),
+        (_, Some(9)) => "the command was killed (signal 9); out of memory, perhaps".to_owned(),
+        (_, signal) => format!(
+            "the command was killed by signal {}",
+            signal.unwrap_or_default()
+        ),
     }
-    child.check()?;
-    let how = match (status.code(), status.signal()) {
-        (Some(code), _) => format!("ended with code {code}"),
-        (_, Some(9)) => "was killed (signal 9); out of memory, perhaps".to_owned(),
-        (_, Some(signal)) => format!("was killed by signal {signal}"),
-        _ => format!("ended: {status}"),
-    };
-    Err(StageError::failed(format!("the command {how}")))
 }
 
-/// Checks that an output is there; one that was left in the command's own folder is moved.
-fn collect(name: &str, path: &Path, left: &Path) -> Result<(), StageError> {
-    if path.symlink_metadata().is_ok() {
-        return Ok(());
+/// Checks that all outputs are there; those that were left in the command's own folder are moved.
+pub fn collect(job: &Job) -> Result<(), StageError> {
+    let params: Command = typed(job.params.clone())?;
+    for (name, path) in &job.outputs {
+        if path.symlink_metadata().is_ok() {
+            continue;
+        }
+        let left = params.outputs.get(name).map(|left| folder(job).join(left));
+        match left.filter(|left| left.symlink_metadata().is_ok()) {
+            Some(left) => fs::rename(&left, path)?,
+            None => {
+                let message = format!("the command succeeded but did not make its output `{name}`");
+                return Err(
+                    StageError::failed(message).help(format!("let it write to ${{out.{name}}}"))
+                );
+            }
+        }
     }
-    if left.symlink_metadata().is_ok() {
-        return Ok(fs::rename(left, path)?);
-    }
-    let message = format!("the command succeeded but did not make its output `{name}`");
-    Err(StageError::failed(message).help(format!("let it write to ${{out.{name}}}")))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,100 @@
+//! A process that outlives the runner for a moment, should the runner be killed, and ends the jobs that it left.
+//!
+//! Jobs that speak the protocol notice by themselves that their runner is gone. A program that knows nothing of it
+//! does not.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// How long orphans may take to end when asked.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often to look whether they have.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The guard, seen from the runner. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Guard {
+    process: Child,
+}
+
+impl Guard {
+    /// Starts `program guard`. Without a guard everything works; only a killed runner leaves its jobs running.
+    pub fn start(program: &Path) -> Option<Self> {
+        let process = Command::new(program)
+            .arg("guard")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn();
+        Some(Self {
+            process: process.ok()?,
+        })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+
+    /// From now on a process group is to be ended with the runner.
+    pub fn watch(&self, group: Pid) {
+        self.tell('+', group);
+    }
+
+    /// A group has ended; its number may soon be another's.
+    pub fn forget(&self, group: Pid) {
+        self.tell('-', group);
+    }
+
+    fn tell(&self, sign: char, group: Pid) {
+        if let Some(mut pipe) = self.process.stdin.as_ref() {
+            let _ = writeln!(pipe, "{sign}{}", group.as_raw_nonzero());
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// Is the guard: reads which groups there are, and ends those that are left when the runner is gone.
+pub fn stand(orders: impl BufRead) {
+    let mut groups = BTreeSet::new();
+    for line in orders.lines().map_while(Result::ok) {
+        let group = line.get(1..).and_then(|number| number.parse().ok());
+        let Some(group) = group.filter(|number| *number > 1) else {
+            continue;
+        };
+        if line.starts_with('+') {
+            groups.insert(group);
+        } else {
+            groups.remove(&group);
+        }
+    }
+    let tell = |signal| {
+        for group in groups.iter().filter_map(|group| Pid::from_raw(*group)) {
+            let _ = kill_process_group(group, signal);
+        }
+    };
+    let lives = |group: &i32| {
+        Pid::from_raw(*group).is_some_and(|g| rustix::process::test_kill_process_group(g).is_ok())
+    };
+    tell(Signal::TERM);
+    let mut waited = Duration::ZERO;
+    while waited < GRACE && groups.iter().any(lives) {
+        thread::sleep(TICK);
+        waited += TICK;
+    }
+    tell(Signal::KILL);
+}
