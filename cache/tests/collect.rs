@@ -275,6 +275,30 @@ fn a_job_that_outlived_its_runner_keeps_its_work_its_entry_and_its_inputs() {
 }
 
 #[test]
+fn a_result_that_was_left_while_it_was_moved_in_is_kept_if_its_key_is() {
+    let (_folder, store) = store();
+    for n in [1, 2] {
+        let reservation = reserve(&store, &key(n));
+        let run = reservation.work().join("run");
+        write(&run.join("a"), &[n as u8]);
+        write(&run.join("b"), b"both");
+        // The last step fails.
+        let entry = store.entry_path(&key(n).id());
+        std::fs::create_dir_all(&entry).unwrap();
+        let outputs = BTreeMap::from([("run".into(), run)]);
+        reservation.publish(&outputs, None, Meta::default()).unwrap_err();
+        std::fs::remove_dir(&entry).unwrap();
+    }
+    assert_eq!(objects(&store).len(), 5);
+    let garbage = collect(&store, &ids([1]));
+    assert_eq!((garbage.work.kept.count, garbage.work.dropped.count), (1, 1));
+    assert_eq!((garbage.objects.dropped.count, garbage.missing_objects), (2, 0));
+    assert!(matches!(store.try_claim(&key(1)).unwrap(), Claim::Hit(_)));
+    assert_eq!(objects(&store), needed(&store, [1]));
+    assert!(matches!(store.try_claim(&key(2)).unwrap(), Claim::Reserved(_)));
+}
+
+#[test]
 fn a_file_that_is_also_a_manifest_does_not_hide_the_members_of_the_folder() {
     let (_folder, store) = store();
     let run = publish_folder(&store, 1, &[("a", b"1"), ("b/c", b"2")]).outputs["run"];
