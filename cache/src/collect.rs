@@ -182,14 +182,11 @@ impl Survey {
         let mut remembered = remembered(root)?;
         remembered.extend(&keep);
         inventory::sharded(&root.join("keys"), ".json", |found| {
-            match found {
-                Found::Own(digest, _) if remembered.contains(&KeyId(digest)) => {}
-                Found::Own(_, file) => {
-                    if let Some(meta) = fs::look(&file.path())? {
-                        drop_for_good(&mut lock(&garbage), &meta);
-                    }
-                }
-                Found::Foreign(_) => lock(&garbage).foreign += 1,
+            if let Found::Own(digest, file) = found
+                && !remembered.contains(&KeyId(digest))
+                && let Some(meta) = fs::look(&file.path())?
+            {
+                drop_for_good(&mut lock(&garbage), &meta);
             }
             Ok(())
         })?;
@@ -286,9 +283,9 @@ fn mark(
 ) -> Result<()> {
     let add = |digest: &Digest| {
         if coming {
-            marks.spare(digest)
+            marks.spare(digest);
         } else {
-            marks.add(digest)
+            marks.add(digest);
         }
     };
     for (_, Artifact { digest, folder, .. }) in entry.artifacts() {

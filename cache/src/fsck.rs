@@ -177,7 +177,7 @@ impl Store {
         let found = Findings::default();
         let objects = find_objects(self, &found)?;
         if !quick {
-            read_objects(self, &objects, &found, tell)?;
+            read_objects(self, &objects, &found, tell);
         }
         let checker = Checker {
             store: self,
@@ -237,7 +237,7 @@ fn mend(store: &Store, finding: &Finding) -> Result<bool> {
         | Finding::MisplacedEntry { key, .. } => fs::remove_file(&store.entry_path(key))?,
         Finding::WrongMode { path, .. } => fs::set_mode(&root.join(path), READ_ONLY)?,
         Finding::Unfinished { key } => {
-            store.while_locked(key, || publish::finish_interrupted(store, key).map(drop))?
+            store.while_locked(key, || publish::finish_interrupted(store, key).map(drop))?;
         }
         Finding::LeftOver { path, what, .. } => {
             let path = root.join(path);
@@ -347,38 +347,32 @@ fn find_objects(store: &Store, found: &Findings) -> Result<HashMap<Digest, Objec
 }
 
 /// Reads every byte of every object.
-fn read_objects(
-    store: &Store,
-    objects: &HashMap<Digest, Object>,
-    found: &Findings,
-    tell: Tell,
-) -> Result<()> {
+fn read_objects(store: &Store, objects: &HashMap<Digest, Object>, found: &Findings, tell: Tell) {
     let total = objects
         .values()
         .fold(0, |sum: u64, object| sum.saturating_add(object.size));
     let done = AtomicU64::new(0);
     tell("bytes", 0, total);
-    objects.par_iter().try_for_each(|(digest, object)| {
-        read_object(store, digest, object, found)?;
+    objects.par_iter().for_each(|(digest, object)| {
+        read_object(store, digest, object, found);
         let done = done.fetch_add(object.size, Ordering::Relaxed) + object.size;
         tell("bytes", done, total);
-        Ok(())
-    })
+    });
 }
 
-fn read_object(store: &Store, digest: &Digest, object: &Object, found: &Findings) -> Result<()> {
+fn read_object(store: &Store, digest: &Digest, object: &Object, found: &Findings) {
     let path = store.object_path(digest);
     let why = match Digest::of_file(&path) {
-        Ok(read) if read == *digest => return Ok(()),
+        Ok(read) if read == *digest => return,
         Ok(_) => format!("its {} bytes have another digest", object.size),
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             // Somebody found it damaged and removed it.
             object.spoil();
-            return Ok(());
+            return;
         }
         Err(e) if is_closed(&e) => {
             found.closed(store, &path);
-            return Ok(());
+            return;
         }
         // A bad disk, or somebody who writes to it.
         Err(e) => e.to_string(),
@@ -387,7 +381,6 @@ fn read_object(store: &Store, digest: &Digest, object: &Object, found: &Findings
         let object = *digest;
         found.add(Finding::DamagedObject { object, why });
     }
-    Ok(())
 }
 
 /// An output, or a file of one, that lacks its object.
@@ -534,7 +527,7 @@ impl Checker<'_> {
             Err(Error::DamagedObject { .. }) => {
                 // Its bytes may be right, and yet no manifest.
                 if let Some(object) = self.objects.get(digest) {
-                    read_object(self.store, digest, object, self.found)?;
+                    read_object(self.store, digest, object, self.found);
                 }
                 return Ok(Folder::of(None, digest, Some(Lack::Damaged)));
             }
@@ -576,7 +569,7 @@ impl Checker<'_> {
         let right = size.is_none_or(|size| size == object.size);
         if !right {
             // Of the two, the bytes tell who is wrong.
-            read_object(self.store, digest, object, self.found)?;
+            read_object(self.store, digest, object, self.found);
         }
         Ok(if !object.whole.load(Ordering::Relaxed) {
             Some(Lack::Damaged)

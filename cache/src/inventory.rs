@@ -5,12 +5,14 @@ use std::fs::{DirEntry, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::digest::Digest;
+use crate::durable::lock;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::key::KeyId;
@@ -131,7 +133,7 @@ fn is_named(member: &DirEntry, own: impl Fn(&str) -> bool) -> bool {
     member.file_name().to_str().is_some_and(own)
 }
 
-/// Everything foreign outside `objects/`, `entries/` and `keys/`.
+/// Everything foreign outside `objects/` and `entries/`.
 pub(crate) fn foreign(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut look = |folder: &Path, own: &dyn Fn(&DirEntry) -> bool| -> Result<()> {
@@ -149,7 +151,7 @@ pub(crate) fn foreign(root: &Path) -> Result<Vec<PathBuf>> {
         look(&root.join(folder), &|member| is_named(member, is_key))?;
     }
     look(&root.join("tmp"), &|member| is_named(member, is_temporary))?;
-    let is_log = |name: &str| name.ends_with(".keys");
+    let is_log = |name: &str| name.strip_suffix(".keys").is_some();
     look(&root.join("runs"), &|member| is_named(member, is_log))?;
     // Here names say nothing.
     for folder in ["unsynced", "users"] {
@@ -157,6 +159,14 @@ pub(crate) fn foreign(root: &Path) -> Result<Vec<PathBuf>> {
             member.file_type().is_ok_and(|kind| kind.is_file())
         })?;
     }
+    let in_keys = Mutex::new(Vec::new());
+    sharded(&root.join("keys"), ".json", |member| {
+        if let Found::Foreign(path) = member {
+            lock(&in_keys).push(path);
+        }
+        Ok(())
+    })?;
+    found.append(&mut lock(&in_keys));
     Ok(found)
 }
 

@@ -286,16 +286,27 @@ fn a_result_that_was_left_while_it_was_moved_in_is_kept_if_its_key_is() {
         let entry = store.entry_path(&key(n).id());
         std::fs::create_dir_all(&entry).unwrap();
         let outputs = BTreeMap::from([("run".into(), run)]);
-        reservation.publish(&outputs, None, Meta::default()).unwrap_err();
+        reservation
+            .publish(&outputs, None, Meta::default())
+            .unwrap_err();
         std::fs::remove_dir(&entry).unwrap();
     }
     assert_eq!(objects(&store).len(), 5);
     let garbage = collect(&store, &ids([1]));
-    assert_eq!((garbage.work.kept.count, garbage.work.dropped.count), (1, 1));
-    assert_eq!((garbage.objects.dropped.count, garbage.missing_objects), (2, 0));
+    assert_eq!(
+        (garbage.work.kept.count, garbage.work.dropped.count),
+        (1, 1)
+    );
+    assert_eq!(
+        (garbage.objects.dropped.count, garbage.missing_objects),
+        (2, 0)
+    );
     assert!(matches!(store.try_claim(&key(1)).unwrap(), Claim::Hit(_)));
     assert_eq!(objects(&store), needed(&store, [1]));
-    assert!(matches!(store.try_claim(&key(2)).unwrap(), Claim::Reserved(_)));
+    assert!(matches!(
+        store.try_claim(&key(2)).unwrap(),
+        Claim::Reserved(_)
+    ));
 }
 
 #[test]
@@ -480,7 +491,7 @@ fn publish_random(store: &Store, n: u32, outputs: &[Output]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_kept_stays_whole_and_nothing_else_stays(
