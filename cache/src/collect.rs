@@ -78,6 +78,12 @@ impl Store {
     pub fn garbage(&self, keep: &HashSet<KeyId>, tell: Tell) -> Result<Garbage> {
         Ok(Survey::of(self, keep, tell)?.garbage)
     }
+
+    /// The keys that the jobs of a pipeline had when they last ran, also of jobs that it has no more.
+    pub fn last_keys(&self, pipeline: &str) -> Result<Vec<KeyId>> {
+        let name = format!("{}.keys", fs::file_name_for(pipeline));
+        last_keys(&self.root().join("runs").join(name))
+    }
 }
 
 impl AloneLease {
@@ -423,15 +429,22 @@ fn weigh_objects(
 fn remembered(root: &Path) -> Result<HashSet<KeyId>> {
     let mut ids = HashSet::new();
     for file in fs::list_if_there(&root.join("runs"))? {
-        let Some(bytes) = fs::read_if_there(&file.path())? else {
-            continue;
-        };
-        for line in bytes.split(|b| *b == b'\n') {
-            let id = line.get(..64).and_then(|id| std::str::from_utf8(id).ok());
-            ids.extend(id.and_then(|id| id.parse::<KeyId>().ok()));
-        }
+        ids.extend(last_keys(&file.path())?);
     }
     Ok(ids)
+}
+
+/// The last key of every job in a log of [`Store::remember`]: lines of an id and a name.
+fn last_keys(log: &Path) -> Result<Vec<KeyId>> {
+    let bytes = fs::read_if_there(log)?.unwrap_or_default();
+    let lines = bytes
+        .split(|b| *b == b'\n')
+        .filter_map(|line| line.split_at_checked(64));
+    let last: HashMap<&[u8], &[u8]> = lines.map(|(id, job)| (job, id)).collect();
+    let ids = last
+        .into_values()
+        .filter_map(|id| std::str::from_utf8(id).ok());
+    Ok(ids.filter_map(|id| id.parse().ok()).collect())
 }
 
 /// The objects that are to stay.
