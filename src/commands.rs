@@ -303,3 +303,23 @@ fn short(path: &Path) -> String {
         .display()
         .to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_well() {
+        let words = [0, 999, 1000, 999_949, 999_951, 31_200_000_000, u64::MAX].map(size);
+        let expected = [
+            "0 B",
+            "999 B",
+            "1.0 kB",
+            "999.9 kB",
+            "1.0 MB",
+            "31.2 GB",
+            "18446.7 PB",
+        ];
+        assert_eq!(words, expected);
+    }
+}

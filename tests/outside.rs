@@ -9,5 +9,6 @@ mod outside {
     mod quickstart;
     mod shipped;
     mod stopping;
+    mod store;
     mod sweeps;
 }

@@ -353,17 +353,25 @@ fn read_objects(store: &Store, objects: &HashMap<Digest, Object>, found: &Findin
         .fold(0, |sum: u64, object| sum.saturating_add(object.size));
     let done = AtomicU64::new(0);
     tell("bytes", 0, total);
-    objects.par_iter().for_each(|(digest, object)| {
-        read_object(store, digest, object, found);
-        let done = done.fetch_add(object.size, Ordering::Relaxed) + object.size;
+    let read = |bytes| {
+        let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         tell("bytes", done, total);
+    };
+    objects.par_iter().for_each(|(digest, object)| {
+        read_object(store, digest, object, found, &read);
     });
 }
 
-fn read_object(store: &Store, digest: &Digest, object: &Object, found: &Findings) {
+fn read_object(
+    store: &Store,
+    digest: &Digest,
+    object: &Object,
+    found: &Findings,
+    read: &(dyn Fn(u64) + Sync),
+) {
     let path = store.object_path(digest);
-    let why = match Digest::of_file(&path) {
-        Ok(read) if read == *digest => return,
+    let why = match Digest::of_file_telling(&path, read) {
+        Ok((digest_now, _)) if digest_now == *digest => return,
         Ok(_) => format!("its {} bytes have another digest", object.size),
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             // Somebody found it damaged and removed it.
@@ -527,7 +535,7 @@ impl Checker<'_> {
             Err(Error::DamagedObject { .. }) => {
                 // Its bytes may be right, and yet no manifest.
                 if let Some(object) = self.objects.get(digest) {
-                    read_object(self.store, digest, object, self.found);
+                    read_object(self.store, digest, object, self.found, &|_| {});
                 }
                 return Ok(Folder::of(None, digest, Some(Lack::Damaged)));
             }
@@ -569,7 +577,7 @@ impl Checker<'_> {
         let right = size.is_none_or(|size| size == object.size);
         if !right {
             // Of the two, the bytes tell who is wrong.
-            read_object(self.store, digest, object, self.found);
+            read_object(self.store, digest, object, self.found, &|_| {});
         }
         Ok(if !object.whole.load(Ordering::Relaxed) {
             Some(Lack::Damaged)

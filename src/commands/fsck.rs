@@ -76,40 +76,41 @@ fn show(checkup: &Checkup, quick: bool, heal: bool) {
     if more > 0 {
         print_line(&style.dim(&format!("… and {more} more like these; --json lists all")));
     }
-    let unused = &checkup.unused;
-    if unused.count > 0 {
+    let number = |n: u64, one: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {one}s"),
+    };
+    if checkup.unused.count > 0 {
         print_line(&style.dim(&format!(
-            "{} objects ({}) are of no result: `rematch gc` frees them",
-            unused.count,
-            size(unused.bytes)
+            "{} ({}) of no result; `rematch gc` frees what nobody uses",
+            number(checkup.unused.count, "object"),
+            size(checkup.unused.bytes)
         )));
     }
     let looked_at = format!(
-        "{} results, {} objects ({}{})",
-        checkup.entries,
-        checkup.objects.count,
+        "{}, {} ({}{})",
+        number(checkup.entries, "result"),
+        number(checkup.objects.count, "object"),
         size(checkup.objects.bytes),
         if quick { ", not read" } else { "" }
     );
-    let all = checkup.findings.len();
-    let healed = checkup
-        .findings
-        .iter()
-        .filter(|reported| reported.healed)
-        .count();
-    let left = all - healed;
-    let advice = if left == 0 {
-        "; the next run makes again what it needs".to_owned()
-    } else if heal {
-        format!("; {left} are left for you to look at")
-    } else {
-        "; `rematch fsck --heal` mends what can be mended, and the jobs concerned run again"
-            .to_owned()
-    };
-    print_line(&match (all, heal) {
-        (0, _) => format!("{}: {looked_at}", style.green("sound")),
-        (_, true) => format!("{healed} of {all} findings healed in {looked_at}{advice}"),
-        (_, false) => format!("{all} findings in {looked_at}{advice}"),
+    let healed = checkup.findings.iter().filter(|reported| reported.healed);
+    let healed = healed.count() as u64;
+    let left = checkup.findings.len() as u64 - healed;
+    print_line(&match (healed, left) {
+        (0, 0) => format!("{}: {looked_at}", style.green("sound")),
+        (_, 0) => format!(
+            "{} in {looked_at}; the next run makes again what it needs",
+            style.green("healed")
+        ),
+        (_, _) if heal => format!(
+            "{} in {looked_at} for you to look at; {healed} healed",
+            number(left, "finding")
+        ),
+        (_, _) => format!(
+            "{} in {looked_at}; `rematch fsck --heal` mends what it can, and the jobs concerned run again",
+            number(left, "finding")
+        ),
     });
 }
 

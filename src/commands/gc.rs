@@ -37,34 +37,40 @@ pub fn exec(global: &Global, flags: &Flags) -> Result<ExitCode> {
         Some(alone(&store)?)
     };
     let (users, keys) = keys_in_use(&store, flags)?;
-    let gauge = Gauge::new();
-    let tell = |unit: &'static str, done, total| gauge.tell(unit, done, total);
-    let show = |garbage: &Garbage| {
-        if global.json {
-            print_json(&json!({ "dry_run": flags.dry_run, "in_use": users, "garbage": garbage }));
-        } else {
-            table(&users, garbage);
-        }
+    let facts = |garbage: &Garbage| {
+        print_json(&json!({ "dry_run": flags.dry_run, "in_use": users, "garbage": garbage }));
     };
+    let gauge = Gauge::new();
     let Some(lease) = lease else {
-        let garbage = store.garbage(&keys, &tell)?;
+        let garbage = store.garbage(&keys, &|unit, done, total| gauge.tell(unit, done, total))?;
         drop(gauge);
-        show(&garbage);
-        if !global.json {
-            print_line(&format!(
-                "would free {}; nothing was changed",
-                size(garbage.freed)
-            ));
+        if global.json {
+            facts(&garbage);
+            return Ok(ExitCode::SUCCESS);
         }
+        table(&users, &garbage);
+        let now = if store.users()?.is_empty() {
+            ""
+        } else {
+            ", as far as can be told while the store is in use"
+        };
+        let freed = size(garbage.freed);
+        print_line(&format!("would free {freed}{now}; nothing was changed"));
         return Ok(ExitCode::SUCCESS);
     };
-    let collection = lease.collection(&keys, &tell)?;
-    show(collection.garbage());
-    let freed = collection.garbage().freed;
-    collection.carry_out(&tell)?;
+    let collection = lease.collection(&keys, &|unit, done, total| gauge.tell(unit, done, total))?;
     drop(gauge);
+    let garbage = collection.garbage().clone();
     if !global.json {
-        print_line(&format!("freed {}", size(freed)));
+        table(&users, &garbage);
+    }
+    let gauge = Gauge::new();
+    collection.carry_out(&|unit, done, total| gauge.tell(unit, done, total))?;
+    drop(gauge);
+    if global.json {
+        facts(&garbage);
+    } else {
+        print_line(&format!("freed {}", size(garbage.freed)));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -156,22 +162,28 @@ fn recent(store: &Store, runs: usize) -> Result<Vec<User>> {
     Ok(users)
 }
 
-/// The keys of the jobs of a pipeline as it is now, as far as they are known before it runs.
+/// The keys of the jobs of a pipeline as it is now. Of jobs that wait for others the last ones: what they wait for may
+/// turn out the same.
 fn uses_now(store: &Store, user: &User) -> Result<HashSet<KeyId>> {
     let plan = Plan::new(&Pipeline::read(&user.pipeline, &user.set)?)?;
-    let keys = verdicts(&plan, store)?
-        .into_iter()
-        .filter_map(|verdict| match verdict {
-            Verdict::Fresh(key, _) | Verdict::Run(key, _) => Some(key.id()),
-            Verdict::Waits => None,
-        });
-    Ok(keys.collect())
+    let mut keys = HashSet::new();
+    for (job, verdict) in plan.jobs().zip(verdicts(&plan, store)?) {
+        match verdict {
+            Verdict::Fresh(key, _) | Verdict::Run(key, _) => keys.insert(key.id()),
+            Verdict::Waits => {
+                let last = store.last_key(&plan.pipeline, &plan.graph[job].name)?;
+                last.is_some_and(|key| keys.insert(key.id()))
+            }
+        };
+    }
+    Ok(keys)
 }
 
 fn in_words(set: &[(String, String)]) -> String {
-    set.iter()
-        .map(|(key, value)| format!(" --set {key}={value}"))
-        .collect()
+    let words = set
+        .iter()
+        .map(|(key, value)| format!(" --set {key}={value}"));
+    words.collect::<Vec<_>>().concat()
 }
 
 fn table(users: &[User], garbage: &Garbage) {
@@ -189,14 +201,16 @@ fn table(users: &[User], garbage: &Garbage) {
         .unwrap_or(0)
         .max(14);
     let cells = |count: &Count| match count.count {
-        0 => format!("{:>8}  {:>9}", "·", ""),
+        0 => format!("{:>8}{:11}", "·", ""),
         n => format!("{n:>8}  {:>9}", size(count.bytes)),
     };
     let row = |name: &str, kept: &Count, dropped: &Count| {
-        print_line(&format!("  {name:width$}{}{}", cells(kept), cells(dropped)));
+        let line = format!("  {name:width$}{}{}", cells(kept), cells(dropped));
+        print_line(line.trim_end());
     };
     let head = |name: &str, kept: &str, dropped: &str| {
-        print_line(&style.dim(&format!("{name:width$}  {kept:>8}  {:>9}{dropped:>8}", "")));
+        let line = format!("{name:width$}  {kept:>8}{:11}{dropped:>8}", "");
+        print_line(&style.dim(line.trim_end()));
     };
     head("results of", "kept", "dropped");
     for (kind, Sides { kept, dropped }) in &garbage.entries {
