@@ -75,9 +75,27 @@ pub struct Selection {
     /// Jobs, with all that they need: train, train[seed=1], train[labels=40,seed=*] [default: all]
     #[arg(value_name = "JOB-PATTERN")]
     pub patterns: Vec<String>,
+    /// How far beyond the matching jobs the selection goes.
+    #[command(flatten)]
+    pub reach: Reach,
     /// Changes to the pipeline.
     #[command(flatten)]
     pub changes: Pipelines,
+}
+
+/// How far beyond the matching jobs a selection goes: to everything that they need, unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[group(multiple = false)]
+pub struct Reach {
+    /// The matching jobs alone; what they read must be there
+    #[arg(long)]
+    pub only: bool,
+    /// The matching jobs and all that read from them; what else those read must be there
+    #[arg(long)]
+    pub downstream: bool,
+    /// What the matching jobs need, without themselves
+    #[arg(long)]
+    pub upstream: bool,
 }
 
 /// One job.
@@ -161,12 +179,12 @@ pub enum Command {
     /// Drop the results that no pipeline and no recent run uses
     ///
     /// Keeps what the given pipelines use as they are now, what those of the last runs use as they are now, and what
-    /// these runs used. Needs the store alone: no runner may use it meanwhile.
+    /// the last run of each used. Needs the store alone: no runner may use it meanwhile.
     Gc {
         /// Pipelines whose results to keep, beside those of the last runs
         #[arg(value_name = "PIPELINE")]
         pipelines: Vec<PathBuf>,
-        /// How many of the last runs to keep the results of
+        /// Keep the results of the pipelines of the last N runs
         #[arg(long, value_name = "N", default_value_t = 10)]
         runs: usize,
         /// Show what would go, and change nothing
@@ -182,7 +200,7 @@ pub enum Command {
         /// Mend it: drop what is damaged or left over, so that the jobs concerned run again; foreign files stay
         #[arg(long)]
         heal: bool,
-        /// Look whether everything is there in its right size, and read no object
+        /// Look whether everything is there in its right size; read only objects that somebody wrote to
         #[arg(long)]
         quick: bool,
     },

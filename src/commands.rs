@@ -22,8 +22,9 @@ use rematch_cache::lease::AloneLease;
 use rematch_cache::store::Store;
 use serde_json::{Value, json};
 
-use crate::cli::{Cli, Command, Global, OneJob, Selection};
+use crate::cli::{Cli, Command, Global, OneJob, Reach, Selection};
 use crate::error::{Error, Result};
+use crate::freshness::Freshness;
 use crate::language;
 use crate::pattern;
 use crate::pipeline::Pipeline;
@@ -99,7 +100,12 @@ struct Project {
     results: Results,
     pipeline: PathBuf,
     settings: Vec<(String, String)>,
+    /// The jobs that match, or what is meant instead (`--downstream`, `--upstream`).
     selected: BTreeSet<NodeIndex>,
+    /// The jobs that may run: those selected with all that they need, unless that is left out (`--only`).
+    may_run: BTreeSet<NodeIndex>,
+    /// Those, and the jobs that they read from.
+    wanted: BTreeSet<NodeIndex>,
 }
 
 impl Project {
@@ -155,7 +161,7 @@ impl Project {
             }
         };
         let read = Pipeline::read(&pipeline, &settings)?;
-        let plan = Plan::new(&read)?;
+        let plan = Plan::new(read)?;
         let style = Style::of(&std::io::stderr());
         for warning in &plan.warnings {
             eprintln!("{} {warning}", style.yellow("warning:"));
@@ -165,9 +171,23 @@ impl Project {
                 .out
                 .clone()
                 .unwrap_or_else(|| project_root().join("out")),
-            &plan.pipeline,
+            &plan.pipeline().name,
         );
-        let selected = pattern::select(&plan, &patterns)?;
+        let matching = pattern::select(&plan, &patterns)?;
+        let reach = selection.reach;
+        let selected = if reach.downstream {
+            plan.with_downstream(&matching)
+        } else if reach.upstream {
+            &plan.with_upstream(&matching) - &matching
+        } else {
+            matching
+        };
+        let wanted = plan.with_upstream(&selected);
+        let may_run = if reach.only || reach.downstream {
+            selected.clone()
+        } else {
+            wanted.clone()
+        };
         Ok(Self {
             plan,
             store,
@@ -176,6 +196,8 @@ impl Project {
             pipeline,
             settings,
             selected,
+            may_run,
+            wanted,
         })
     }
 
@@ -189,11 +211,17 @@ impl Project {
         let selection = Selection {
             pipeline,
             patterns: Vec::new(),
+            reach: Reach::default(),
             changes: job.changes.clone(),
         };
         let project = Self::open(global, &selection)?;
         let job = pattern::one(&project.plan, name)?;
         Ok((project, job))
+    }
+
+    /// What is known of the given jobs.
+    fn freshness(&self, wanted: &BTreeSet<NodeIndex>) -> Result<Freshness<'_>> {
+        Freshness::new(&self.plan, &self.store, self.results.out(), wanted)
     }
 
     /// Notes in the store's history that a run begins, so that later commands know its pipeline.
@@ -202,7 +230,7 @@ impl Project {
         let record = json!({
             "time": crate::launch::unix_time(),
             "pipeline": path.to_string_lossy(),
-            "name": self.plan.pipeline,
+            "name": self.plan.pipeline().name,
             "set": self.settings,
         });
         Ok(self.store.append_history(&record)?)

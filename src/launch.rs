@@ -14,7 +14,6 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use petgraph::graph::NodeIndex;
 use rematch_cache::claim::Reservation;
 use rematch_cache::store::Store;
 use rematch_spec::input::INPUT;
@@ -23,9 +22,10 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::executor::Ended;
-use crate::freshness::Known;
-use crate::plan::{From, Job, Plan, swap_inputs};
-use crate::slots::Share;
+use crate::freshness::Freshness;
+use crate::plan::job::swap_inputs;
+use crate::plan::{From, Job, Plan};
+use crate::slots::{Share, Slots};
 
 /// The log's name in a work folder.
 pub const LOG: &str = "log";
@@ -48,13 +48,12 @@ pub fn output_path(work: &Path, job: &Job, output: &str) -> PathBuf {
 /// Writes the job file and lays out the inputs; returns the job file's path.
 pub fn prepare(
     plan: &Plan,
-    job: NodeIndex,
+    spec: &Job,
     reservation: &Reservation,
     share: &Share,
-    known: &Known,
+    known: &Freshness,
     store: &Store,
 ) -> Result<PathBuf> {
-    let spec = &plan.graph[job];
     let work = reservation.work();
     for leftover in [REPORT, "in"] {
         let path = work.join(leftover);
@@ -82,19 +81,16 @@ pub fn prepare(
     let mut paths: BTreeMap<&str, PathBuf> = BTreeMap::new();
     for (n, input) in spec.inputs.iter().enumerate() {
         let path = match &input.from {
-            From::File(path) => path.clone(),
+            From::File { path, .. } => path.clone(),
             From::Job(other, output) => {
-                let artifact = known.get(other).and_then(|outputs| outputs.get(output));
-                let artifact = artifact.ok_or_else(|| {
+                let artifact = known.output(*other, output).ok_or_else(|| {
                     Error::system(format!("{}: {} is not there", spec.name, input.name))
                 })?;
-                let from = &plan.graph[*other].declaration.outputs;
-                let name = from
-                    .iter()
-                    .find(|o| o.name == *output)
-                    .map_or("file", |o| o.path.rsplit('/').next().unwrap_or("file"));
+                let from = plan.job(*other)?;
+                let path = from.output_path(output).unwrap_or(output);
+                let name = path.rsplit('/').next().unwrap_or("file");
                 let path = work.join("in").join(n.to_string()).join(name);
-                store.link_input(artifact, &path)?;
+                store.link_input(&artifact, &path)?;
                 path
             }
         };
@@ -125,6 +121,14 @@ pub fn prepare(
         .map_err(|e| Error::system(format!("cannot write {}: {e}", path.display())))?;
     fs::write(&path, text).map_err(|e| fail("write", &path, &e))?;
     Ok(path)
+}
+
+/// What a job's process finds in its environment beside what this one has.
+pub fn environment(share: &Share, slots: &Slots) -> Vec<(String, String)> {
+    vec![
+        ("CUDA_VISIBLE_DEVICES".into(), slots.visible_devices(share)),
+        ("RAYON_NUM_THREADS".into(), share.cpus.max(1).to_string()),
+    ]
 }
 
 fn fail(action: &str, path: &Path, error: &std::io::Error) -> Error {

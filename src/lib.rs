@@ -5,7 +5,7 @@
 //! - [`axis`], [`pipeline`], [`language`]: what a pipeline file says, and its JSON Schema;
 //! - [`resources`], [`plan`], [`pattern`]: the jobs, what they need, how they are named;
 //! - [`freshness`]: what is up to date, what must run, and why;
-//! - [`engine`], [`slots`], [`launch`], [`executor`]: running what must run;
+//! - [`engine`], [`queue`], [`slots`], [`launch`], [`executor`], [`publishing`]: running what must run;
 //! - [`progress`], [`style`], [`results`]: what a person sees;
 //! - [`cli`], [`commands`], [`drawing`]: the command line;
 //! - [`error`]: what went wrong, where, and what to do next.
@@ -24,6 +24,8 @@ pub mod pattern;
 pub mod pipeline;
 pub mod plan;
 pub mod progress;
+pub mod publishing;
+pub mod queue;
 pub mod reference;
 pub mod resources;
 pub mod results;

@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rematch_spec::kind::{Invalid, KINDS, StageKind, find, typed};
-use serde_json::Value;
+use rematch_cache::Digest;
+use rematch_spec::kind::{Implied, Invalid, KINDS, StageKind, find, typed};
+use serde_json::{Value, json};
 
-use crate::axis::{Axes, Axis, AxisValue};
+use crate::axis::{Axes, Axis, AxisValue, Point};
 use crate::error::{Error, Result};
 use crate::language::PipelineFile;
+use crate::plan::job::variable;
 use crate::reference::is_name;
 use crate::source::{Place, Source};
-use crate::template::{Scope, Template};
+use crate::template::{Scope, Template, input};
 use crate::yaml::{Key, Node, Yaml};
 
 /// How many files may include one another in a row.
@@ -32,6 +34,10 @@ pub struct Pipeline {
     pub axes: Axes,
     /// Its stages, in the order written.
     pub stages: Vec<Stage>,
+    /// The texts that it was read from: its file and those that it includes.
+    pub sources: Vec<Arc<Source>>,
+    /// What `--set` changed.
+    pub settings: Vec<(String, String)>,
 }
 
 /// A stage as written.
@@ -53,9 +59,27 @@ pub struct Stage {
     pub options: Template,
 }
 
+impl Stage {
+    /// Whether one of its parameters stands for others.
+    pub fn has_implied(&self) -> bool {
+        let member = |name| match &self.params {
+            Template::Map(members) => members.iter().any(|(known, _)| known == name),
+            _ => false,
+        };
+        self.kind.shorthand.is_some_and(member)
+    }
+
+    /// What that parameter stands for at a point.
+    pub fn implied(&self, axes: &Axes, point: &Point) -> Result<Implied> {
+        let params = self.params.fill(axes, point, &mut |_, _| Ok(input(0)))?;
+        (self.kind.implied)(&params).map_err(|e| explain(e, &self.node, self.kind.name))
+    }
+}
+
 /// Everything that can be defined, in the order defined, before references are looked at.
 #[derive(Default)]
 struct Definitions {
+    sources: Vec<Arc<Source>>,
     name: Option<Node>,
     vars: Vec<(String, Node)>,
     axes: Vec<(Key, Node)>,
@@ -111,7 +135,25 @@ impl Pipeline {
             path: path.to_owned(),
             axes,
             stages,
+            sources: definitions.sources,
+            settings: settings.to_vec(),
         })
+    }
+
+    /// What decides how the pipeline expands: two with the same digest have the same jobs with the same
+    /// parameters. User's files that it names, and the rules of this program, are not in it.
+    pub fn digest(&self) -> Digest {
+        let sources = self.sources.iter().map(|source| {
+            let path = std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
+            (path.to_string_lossy().into_owned(), source.text.as_str())
+        });
+        let environment: Vec<_> = KINDS
+            .iter()
+            .flat_map(|kind| kind.environment)
+            .map(|name| (name, variable(name)))
+            .collect();
+        let parts = json!([sources.collect::<Vec<_>>(), self.settings, environment]);
+        Digest::of_bytes(parts.to_string().as_bytes())
     }
 
     /// Axes that no stage mentions.
@@ -170,6 +212,7 @@ impl Definitions {
             path: path.to_owned(),
             text,
         });
+        self.sources.push(Arc::clone(&source));
         let node = Node::parse(&source)?;
         if !matches!(node.value, Yaml::Map(_)) {
             let error = Error::usage(format!(
@@ -407,11 +450,9 @@ impl Definitions {
 /// A value in which only variables may stand.
 fn constant(node: &Node, scope: &Scope) -> Result<Value> {
     let template = Template::new(node, scope)?;
-    template.fill(
-        scope.axes,
-        &crate::axis::Point(Vec::new()),
-        &mut |_, place| Err(Error::usage("an axis cannot depend on a stage's output").at(place)),
-    )
+    template.fill(scope.axes, &Point::default(), &mut |_, place| {
+        Err(Error::usage("an axis cannot depend on a stage's output").at(place))
+    })
 }
 
 fn stage(key: &Key, node: &Node, scope: &Scope) -> Result<Stage> {

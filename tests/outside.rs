@@ -5,8 +5,10 @@ mod outside {
     mod commands;
     mod errors;
     mod failures;
+    mod model;
     mod project;
     mod quickstart;
+    mod random;
     mod shipped;
     mod stopping;
     mod store;

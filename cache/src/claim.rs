@@ -6,6 +6,7 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::entry::{Entry, Meta};
@@ -13,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::fs;
 use crate::key::{Key, KeyId};
 use crate::publish;
-use crate::store::Store;
+use crate::sealed;
+use crate::store::{KEY, Store};
 
 /// How often a waiting runner looks again.
 const POLL: Duration = Duration::from_millis(100);
@@ -98,6 +100,10 @@ impl Store {
         let work = self.work_path(&id);
         fs::create_folder(&work)?;
         publish::forget_intent(&work)?;
+        // For `explain`, should the job not end well.
+        let path = work.join(KEY);
+        let bytes = sealed::seal(key).map_err(|e| Error::not_json(&path, &e))?;
+        fs::write(&path, &bytes)?;
         Ok(Claim::Reserved(Reservation {
             store: self.clone(),
             key: key.clone(),
@@ -175,8 +181,12 @@ impl Reservation {
     /// key stays busy, also when the runner is killed. Drop it right after starting the child, and
     /// start no other child meanwhile.
     pub fn inheritable(&self) -> Result<OwnedFd> {
-        rustix::io::dup(&self.lock.file)
-            .map_err(|e| Error::io("pass on the lock", &self.lock.path)(e.into()))
+        let Lock { path, file, shared } = &self.lock;
+        shared.store(true, Ordering::Relaxed);
+        file.as_ref()
+            .ok_or(rustix::io::Errno::BADF)
+            .and_then(rustix::io::dup)
+            .map_err(|e| Error::io("pass on the lock", path)(e.into()))
     }
 
     /// Puts the outputs (name to path) and the log into the store and writes the entry.
@@ -195,7 +205,7 @@ impl Reservation {
     ) -> Result<Entry> {
         let entry = publish::publish(&self.store, &self.key, &self.work, outputs, log, meta)?;
         // Only now may others look; a sync that fails leaves the flag of `durable` in place.
-        drop(self.lock);
+        self.lock.give_up();
         self.store.inner.durable.flush_if_due()?;
         Ok(entry)
     }
@@ -210,7 +220,10 @@ impl Reservation {
 #[derive(Debug)]
 struct Lock {
     path: PathBuf,
-    file: File,
+    /// There until the lock is dropped.
+    file: Option<File>,
+    /// Child processes may hold it, too.
+    shared: AtomicBool,
 }
 
 impl Lock {
@@ -225,12 +238,30 @@ impl Lock {
             let _ = file.set_len(0);
         }
         let _ = writeln!(file, "{}", crate::lease::ourselves());
-        Ok(Some(Self { path, file }))
+        Ok(Some(Self {
+            path,
+            file: Some(file),
+            shared: AtomicBool::new(false),
+        }))
+    }
+
+    /// Lets others have the key, whoever else still holds the lock.
+    fn give_up(self) {
+        self.shared.store(false, Ordering::Relaxed);
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        // A child that still lives keeps the key: without its file, the lock would not count any more.
+        // Whether there is one shows once our handle, which such a child shares, is closed.
+        if self.shared.load(Ordering::Relaxed) {
+            self.file = None;
+            match fs::open_locked(&self.path, false) {
+                Ok(Some(file)) => self.file = Some(file),
+                _ => return,
+            }
+        }
         // While locked: who waits for this file finds it gone and makes a new one.
         let _ = fs::remove_file(&self.path);
     }

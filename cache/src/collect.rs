@@ -44,7 +44,7 @@ pub struct Garbage {
     pub missing_objects: u64,
     /// Work folders of jobs that did not end well.
     pub work: Sides,
-    /// What killed runners left, and keys that nobody remembers.
+    /// Files that killed runners left.
     pub left_over: Count,
     /// Jobs that run now though no lease stands for them; nothing of theirs is touched.
     pub running: u64,
@@ -78,12 +78,6 @@ impl Store {
     pub fn garbage(&self, keep: &HashSet<KeyId>, tell: Tell) -> Result<Garbage> {
         Ok(Survey::of(self, keep, tell)?.garbage)
     }
-
-    /// The keys that the jobs of a pipeline had when they last ran, also of jobs that it has no more.
-    pub fn last_keys(&self, pipeline: &str) -> Result<Vec<KeyId>> {
-        let name = format!("{}.keys", fs::file_name_for(pipeline));
-        last_keys(&self.root().join("runs").join(name))
-    }
 }
 
 impl AloneLease {
@@ -109,6 +103,7 @@ impl Collection<'_> {
     pub fn carry_out(self, tell: Tell) -> Result<()> {
         let (store, survey) = (self.alone.store(), &self.survey);
         let root = store.root();
+        store.forget_results(|id| !survey.keeps_entry(id))?;
         let dropped = |sides: &Sides| sides.dropped.count;
         let entries = survey.garbage.entries.values().map(dropped).sum::<u64>()
             + survey.garbage.damaged_entries.count;
@@ -141,12 +136,6 @@ impl Collection<'_> {
                 .filter(|(id, _)| !survey.keep.contains(id))
                 .try_for_each(|(id, path)| store.while_locked(&id, || fs::remove_all(&path)))?;
         }
-        inventory::sharded(&root.join("keys"), ".json", |found| match found {
-            Found::Own(digest, file) if !survey.remembered.contains(&KeyId(digest)) => {
-                fs::remove_file(&file.path())
-            }
-            _ => Ok(()),
-        })?;
         for (path, _) in inventory::old_temporaries(root)? {
             fs::remove_all(&path)?;
         }
@@ -162,8 +151,6 @@ struct Survey {
     keep: HashSet<KeyId>,
     /// Those of them whose entry does not read.
     spoiled: HashSet<KeyId>,
-    /// Keys that `explain` may ask for.
-    remembered: HashSet<KeyId>,
     marks: Marks,
 }
 
@@ -185,26 +172,17 @@ impl Survey {
         }
         weigh_objects(store, &marks, &linked, &garbage, tell)?;
 
-        let mut remembered = remembered(root)?;
-        remembered.extend(&keep);
-        inventory::sharded(&root.join("keys"), ".json", |found| {
-            if let Found::Own(digest, file) = found
-                && !remembered.contains(&KeyId(digest))
-                && let Some(meta) = fs::look(&file.path())?
-            {
-                drop_for_good(&mut lock(&garbage), &meta);
-            }
-            Ok(())
-        })?;
         let mut garbage = garbage.into_inner().unwrap_or_else(PoisonError::into_inner);
         for (path, _) in inventory::old_temporaries(root)? {
-            each_file(&path, &mut |_, meta| drop_for_good(&mut garbage, meta))?;
+            each_file(&path, &mut |_, meta| {
+                garbage.left_over.add(on_disk(meta));
+                garbage.freed += on_disk(meta);
+            })?;
         }
         Ok(Self {
             garbage,
             keep,
             spoiled,
-            remembered,
             marks,
         })
     }
@@ -212,11 +190,6 @@ impl Survey {
     fn keeps_entry(&self, id: &KeyId) -> bool {
         self.keep.contains(id) && !self.spoiled.contains(id)
     }
-}
-
-fn drop_for_good(garbage: &mut Garbage, meta: &std::fs::Metadata) {
-    garbage.left_over.add(on_disk(meta));
-    garbage.freed += on_disk(meta);
 }
 
 /// Reads every entry and marks what the kept ones need. Returns the kept keys whose entries do not read.
@@ -423,28 +396,6 @@ fn weigh_objects(
     })?;
     lock(garbage).missing_objects += marks.needed() - seen.into_inner();
     Ok(())
-}
-
-/// The keys that `runs/` remembers.
-fn remembered(root: &Path) -> Result<HashSet<KeyId>> {
-    let mut ids = HashSet::new();
-    for file in fs::list_if_there(&root.join("runs"))? {
-        ids.extend(last_keys(&file.path())?);
-    }
-    Ok(ids)
-}
-
-/// The last key of every job in a log of [`Store::remember`]: lines of an id and a name.
-fn last_keys(log: &Path) -> Result<Vec<KeyId>> {
-    let bytes = fs::read_if_there(log)?.unwrap_or_default();
-    let lines = bytes
-        .split(|b| *b == b'\n')
-        .filter_map(|line| line.split_at_checked(64));
-    let last: HashMap<&[u8], &[u8]> = lines.map(|(id, job)| (job, id)).collect();
-    let ids = last
-        .into_values()
-        .filter_map(|id| std::str::from_utf8(id).ok());
-    Ok(ids.filter_map(|id| id.parse().ok()).collect())
 }
 
 /// The objects that are to stay.

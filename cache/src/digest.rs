@@ -174,8 +174,12 @@ impl FromStr for Digest {
     }
 }
 
+/// As text in formats for people, as bytes in others.
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return serializer.serialize_bytes(&self.0);
+        }
         serializer.serialize_str(&blake3::Hash::from_bytes(self.0).to_hex())
     }
 }
@@ -191,8 +195,19 @@ impl<'de> Deserialize<'de> for Digest {
             fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Digest, E> {
                 text.parse().map_err(E::custom)
             }
+            fn visit_bytes<E: serde::de::Error>(
+                self,
+                bytes: &[u8],
+            ) -> std::result::Result<Digest, E> {
+                let digest = bytes.try_into().map(Digest);
+                digest.map_err(|_| E::invalid_length(bytes.len(), &"32 bytes"))
+            }
         }
-        deserializer.deserialize_str(Visitor)
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_str(Visitor)
+        } else {
+            deserializer.deserialize_bytes(Visitor)
+        }
     }
 }
 
@@ -259,11 +274,13 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_no_file() {
+    fn a_folder_or_a_pipe_is_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            Digest::of_file(folder.path()),
-            Err(Error::NotAFile { .. })
-        ));
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        for path in [folder.path(), &pipe] {
+            assert!(matches!(Digest::of_file(path), Err(Error::NotAFile { .. })));
+        }
     }
 }

@@ -133,6 +133,14 @@ impl Error {
         }
     }
 
+    /// Something at `path` could not be written as JSON.
+    pub(crate) fn not_json(path: &Path, why: &impl std::fmt::Display) -> Self {
+        Self::NotJson {
+            path: path.into(),
+            why: why.to_string(),
+        }
+    }
+
     /// Whether the place does not let us write.
     pub(crate) fn is_read_only(&self) -> bool {
         matches!(self, Self::Io { source, .. } if matches!(

@@ -3,7 +3,7 @@
 //!
 //! Garbage is no finding, nor is the work folder of a job that did not end well: the next run may go on there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::Metadata;
 use std::io;
@@ -20,7 +20,7 @@ use crate::digest::Digest;
 use crate::durable::{lock, sync_file_system};
 use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::fs::{self, READ_ONLY};
+use crate::fs::{self, READ_ONLY, Stat};
 use crate::inventory::{self, Count, Found, Tell, each_file, on_disk, shown};
 use crate::key::KeyId;
 use crate::lease::AloneLease;
@@ -93,6 +93,13 @@ pub enum Finding {
         key: KeyId,
         /// The key that it is of.
         holds: KeyId,
+    },
+    /// A result that the last run of a pipeline knows, and whose entry is gone.
+    LostEntry {
+        /// Its key.
+        key: KeyId,
+        /// The job.
+        job: String,
     },
     /// An entry that only a newer rematch can read.
     NewerEntry {
@@ -170,15 +177,14 @@ impl Checkup {
 }
 
 impl Store {
-    /// Checks everything: with `quick` whether it is there in its right size, otherwise also every byte. Changes nothing.
+    /// Checks everything: with `quick` whether it is there in its right size, and the bytes of what somebody wrote to;
+    /// otherwise every byte. Changes nothing.
     ///
     /// `tell` hears of the `bytes` that are read. Runners may work meanwhile.
     pub fn check(&self, quick: bool, tell: Tell) -> Result<Checkup> {
         let found = Findings::default();
         let objects = find_objects(self, &found)?;
-        if !quick {
-            read_objects(self, &objects, &found, tell);
-        }
+        read_objects(self, &objects, quick, &found, tell);
         let checker = Checker {
             store: self,
             objects: &objects,
@@ -199,6 +205,7 @@ impl Store {
                 found.mode(self.root(), &self.object_path(digest), object.mode);
             }
         }
+        lost_entries(self, &found)?;
         left_overs(self, &found)?;
         for path in inventory::foreign(self.root())? {
             found.foreign(self.root(), &path);
@@ -215,6 +222,12 @@ impl AloneLease {
         let store = self.store();
         let mut checkup = store.check(quick, tell)?;
         let root = store.root();
+        let gone = checkup
+            .findings
+            .iter()
+            .filter_map(|reported| reported.finding.concerns());
+        let gone: HashSet<KeyId> = gone.collect();
+        store.forget_results(|id| gone.contains(id))?;
         // Entries go before the objects that they need, as in a collection.
         for object in [false, true] {
             for Reported { finding, healed } in &mut checkup.findings {
@@ -234,7 +247,8 @@ fn mend(store: &Store, finding: &Finding) -> Result<bool> {
         Finding::DamagedObject { object, .. } => fs::remove_file(&store.object_path(object))?,
         Finding::IncompleteEntry { key, .. }
         | Finding::DamagedEntry { key, .. }
-        | Finding::MisplacedEntry { key, .. } => fs::remove_file(&store.entry_path(key))?,
+        | Finding::MisplacedEntry { key, .. }
+        | Finding::LostEntry { key, .. } => fs::remove_file(&store.entry_path(key))?,
         Finding::WrongMode { path, .. } => fs::set_mode(&root.join(path), READ_ONLY)?,
         Finding::Unfinished { key } => {
             store.while_locked(key, || publish::finish_interrupted(store, key).map(drop))?;
@@ -266,6 +280,8 @@ fn mend(store: &Store, finding: &Finding) -> Result<bool> {
 struct Object {
     size: u64,
     mode: u32,
+    /// Nobody wrote to it since it came into the store.
+    stamped: bool,
     /// As far as is known.
     whole: AtomicBool,
     needed: AtomicBool,
@@ -305,6 +321,11 @@ impl Findings {
         }
     }
 
+    /// The keys of results that are not whole.
+    fn concerned(&self) -> HashSet<KeyId> {
+        lock(&self.0).iter().filter_map(Finding::concerns).collect()
+    }
+
     fn sorted(self) -> Vec<Reported> {
         let mut all = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         all.sort_unstable();
@@ -333,6 +354,7 @@ fn find_objects(store: &Store, found: &Findings) -> Result<HashMap<Digest, Objec
                     let object = Object {
                         size: meta.len(),
                         mode: mode(&meta),
+                        stamped: Stat::of(&meta).is_stamped(),
                         whole: true.into(),
                         needed: false.into(),
                     };
@@ -346,19 +368,29 @@ fn find_objects(store: &Store, found: &Findings) -> Result<HashMap<Digest, Objec
     Ok(objects.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Reads every byte of every object.
-fn read_objects(store: &Store, objects: &HashMap<Digest, Object>, found: &Findings, tell: Tell) {
-    let total = objects
+/// Reads every byte of every object; with `quick` of those alone that somebody wrote to.
+fn read_objects(
+    store: &Store,
+    objects: &HashMap<Digest, Object>,
+    quick: bool,
+    found: &Findings,
+    tell: Tell,
+) {
+    let wanted = |object: &Object| !quick || !object.stamped;
+    let sizes = objects
         .values()
-        .fold(0, |sum: u64, object| sum.saturating_add(object.size));
+        .filter(|object| wanted(object))
+        .map(|object| object.size);
+    let total = sizes.fold(0, u64::saturating_add);
     let done = AtomicU64::new(0);
-    tell("bytes", 0, total);
     let read = |bytes| {
         let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
         tell("bytes", done, total);
     };
     objects.par_iter().for_each(|(digest, object)| {
-        read_object(store, digest, object, found, &read);
+        if wanted(object) {
+            read_object(store, digest, object, found, &read);
+        }
     });
 }
 
@@ -603,6 +635,20 @@ impl Folder {
     }
 }
 
+fn lost_entries(store: &Store, found: &Findings) -> Result<()> {
+    for (_, ledger) in store.ledgers()? {
+        for record in ledger.records.into_iter().filter(|record| record.done) {
+            if let Some(key) = record.key
+                && fs::look(&store.entry_path(&key))?.is_none()
+            {
+                let job = record.job;
+                found.add(Finding::LostEntry { key, job });
+            }
+        }
+    }
+    Ok(())
+}
+
 fn left_overs(store: &Store, found: &Findings) -> Result<()> {
     let root = store.root();
     let add = |path: &Path, what| -> Result<()> {
@@ -636,8 +682,14 @@ fn left_overs(store: &Store, found: &Findings) -> Result<()> {
             add(&path, LeftOver::Lock)?;
         }
     }
+    let broken = found.concerned();
+    let is_there = |id: &KeyId| -> Result<bool> {
+        let bytes = fs::read_if_there(&store.entry_path(id))?;
+        let entry = bytes.and_then(|bytes| Entry::parse(&bytes, id).ok());
+        Ok(entry.is_some() && !broken.contains(id))
+    };
     for (id, path) in idle("work")? {
-        if store.get(&id)?.is_some() && fs::look(&path)?.is_some() {
+        if is_there(&id)? && fs::look(&path)?.is_some() {
             add(&path, LeftOver::Work)?;
         }
     }
@@ -645,13 +697,26 @@ fn left_overs(store: &Store, found: &Findings) -> Result<()> {
         if fs::look(&path)?.is_none() {
             continue;
         }
-        if store.get(&key)?.is_none() && publish::intended(store, &key)?.is_some() {
+        if !is_there(&key)? && publish::intended(store, &key)?.is_some() {
             found.add(Finding::Unfinished { key });
         } else {
             add(&path, LeftOver::Publish)?;
         }
     }
     Ok(())
+}
+
+impl Finding {
+    /// The key whose job has to run again for that.
+    fn concerns(&self) -> Option<KeyId> {
+        match self {
+            Self::IncompleteEntry { key, .. }
+            | Self::DamagedEntry { key, .. }
+            | Self::MisplacedEntry { key, .. }
+            | Self::LostEntry { key, .. } => Some(*key),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Finding {
@@ -688,6 +753,9 @@ impl fmt::Display for Finding {
             Self::DamagedEntry { key, why } => write!(f, "entry {key} is damaged: {why}"),
             Self::MisplacedEntry { key, holds } => {
                 write!(f, "entry {key} is that of another key, {holds}")
+            }
+            Self::LostEntry { key, job } => {
+                write!(f, "the result of {job} is gone: there is no entry {key}")
             }
             Self::NewerEntry { key, format } => {
                 write!(

@@ -5,20 +5,18 @@ use std::fs::{DirEntry, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::digest::Digest;
-use crate::durable::lock;
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::key::KeyId;
 
 /// The store's own at its top: files, then folders.
-const TOP: [&str; 16] = [
+const TOP: [&str; 15] = [
     ".gitignore",
     "format",
     "history.jsonl",
@@ -26,7 +24,6 @@ const TOP: [&str; 16] = [
     "stat-cache",
     "stat-cache.lock",
     "entries",
-    "keys",
     "locks",
     "objects",
     "publish",
@@ -37,7 +34,8 @@ const TOP: [&str; 16] = [
     "work",
 ];
 
-/// A temporary file older than this is left over: whoever writes one writes to it all the time.
+/// A temporary file older than this is left over: whoever writes one writes to it all the time. Opening a store waits
+/// for a day, since a clock may be wrong and a job may do what it wants.
 const OLD: Duration = Duration::from_secs(3600);
 
 /// Is told how far something is: of what (`entries`, `bytes`), how many, of how many (0: nobody knows).
@@ -59,7 +57,7 @@ impl Count {
     }
 }
 
-/// Something in `objects/`, `entries/` or `keys/`.
+/// Something in `objects/` or `entries/`.
 pub(crate) enum Found {
     /// With the digest that its name says.
     Own(Digest, DirEntry),
@@ -109,8 +107,7 @@ pub(crate) fn by_key(folder: &Path) -> Result<Vec<(KeyId, PathBuf)>> {
 pub(crate) fn old_temporaries(root: &Path) -> Result<Vec<(PathBuf, Metadata)>> {
     let mut found = Vec::new();
     for member in fs::list_if_there(&root.join("tmp"))? {
-        let Some(meta) = fs::look(&member.path())?.filter(|_| is_named(&member, is_temporary))
-        else {
+        let Some(meta) = fs::look(&member.path())? else {
             continue;
         };
         let age = meta
@@ -122,11 +119,6 @@ pub(crate) fn old_temporaries(root: &Path) -> Result<Vec<(PathBuf, Metadata)>> {
         }
     }
     Ok(found)
-}
-
-/// The names that temporary files get, and the folder in which `rematch doctor` tries things.
-fn is_temporary(name: &str) -> bool {
-    name.starts_with(".rematch-") || name.starts_with("doctor-")
 }
 
 fn is_named(member: &DirEntry, own: impl Fn(&str) -> bool) -> bool {
@@ -150,23 +142,14 @@ pub(crate) fn foreign(root: &Path) -> Result<Vec<PathBuf>> {
         let is_key = |name: &str| name.parse::<KeyId>().is_ok();
         look(&root.join(folder), &|member| is_named(member, is_key))?;
     }
-    look(&root.join("tmp"), &|member| is_named(member, is_temporary))?;
-    let is_log = |name: &str| name.strip_suffix(".keys").is_some();
-    look(&root.join("runs"), &|member| is_named(member, is_log))?;
+    let is_ledger = |name: &str| name.strip_suffix(".ledger").is_some();
+    look(&root.join("runs"), &|member| is_named(member, is_ledger))?;
     // Here names say nothing.
     for folder in ["unsynced", "users"] {
         look(&root.join(folder), &|member| {
             member.file_type().is_ok_and(|kind| kind.is_file())
         })?;
     }
-    let in_keys = Mutex::new(Vec::new());
-    sharded(&root.join("keys"), ".json", |member| {
-        if let Found::Foreign(path) = member {
-            lock(&in_keys).push(path);
-        }
-        Ok(())
-    })?;
-    found.append(&mut lock(&in_keys));
     Ok(found)
 }
 

@@ -8,7 +8,8 @@
 //! - [`store`]: folders, look-ups; [`claim`]: who may make a result; `publish`: how it gets in;
 //!   [`place`]: how it gets out;
 //! - [`lease`]: who uses the store; [`collect`]: garbage; [`fsck`]: damage; `inventory`: what lies in its folders;
-//! - [`stat_cache`]: files that need no second reading; [`runs`]: what earlier runs did;
+//! - [`stat_cache`]: files that need no second reading; [`ledger`]: what the last run of a pipeline found;
+//!   [`runs`]: the history of runs;
 //! - `durable`: grouped syncs and what a power cut may cost; `fs`: `std::fs` with paths in errors.
 //!
 //! # What is in a key
@@ -28,16 +29,15 @@
 //! | path | what | written |
 //! |---|---|---|
 //! | `format` | `rematch store 1` | once, synced |
-//! | `objects/ab/cdef…` | a file's bytes or a folder's manifest, by digest; mode 0444 | renamed into place |
+//! | `objects/ab/cdef…` | a file's bytes or a folder's manifest, by digest; mode 0444, time stamped | renamed into place |
 //! | `entries/ab/cdef….json` | an [`Entry`], by key id | temporary file, rename |
-//! | `keys/ab/cdef….json` | a [`Key`] that some run saw | temporary file, rename |
 //! | `locks/<id>` | exists, locked, while a key is claimed | by its holder |
 //! | `lease` | locked by whoever uses the store, see [`lease`] | once |
 //! | `users/…` | signs of runners that use the store | locked |
 //! | `work/<id>/` | a job's own folder; stays after an interruption | by the job |
 //! | `publish/<id>/` | a work folder whose outputs are just moving into `objects/` | renamed from `work/` |
 //! | `unsynced/…` | flags of runners that have results not yet synced | synced, locked |
-//! | `runs/<pipeline>.keys` | the last key id of each job | whole lines, under a lock |
+//! | `runs/<pipeline>.ledger` | see [`ledger`] | temporary file, rename |
 //! | `history.jsonl` | records of runs | whole lines, under a lock |
 //! | `stat-cache` | see [`stat_cache`] | temporary file, rename, under a lock |
 //! | `tmp/` | files on their way | |
@@ -76,6 +76,7 @@ pub mod fsck;
 mod inventory;
 pub mod key;
 pub mod lease;
+pub mod ledger;
 pub mod manifest;
 pub mod place;
 mod publish;
@@ -95,6 +96,7 @@ pub use fsck::{Checkup, Finding, Lack, LeftOver, Reported};
 pub use inventory::{Count, Tell};
 pub use key::{Change, Key, KeyId, changes};
 pub use lease::{AloneLease, Lease};
+pub use ledger::{Ledger, Made, PlacedFile, Record, Seen, UserFile};
 pub use manifest::{FileEntry, Manifest};
 pub use place::How;
 pub use stat_cache::StatCache;

@@ -184,9 +184,8 @@ fn try_placing(root: &Path) -> std::result::Result<&'static str, String> {
             size: bytes.len() as u64,
             folder: false,
         };
-        scratch
-            .materialise(&artifact, &folder.join("out/file"))
-            .map_err(|e| words(&e))
+        let placed = scratch.materialise(&artifact, &folder, Path::new("out/file"), None);
+        Ok(placed.map_err(|e| words(&e))?.how)
     };
     let result = attempt();
     let _ = std::fs::remove_dir_all(&folder);

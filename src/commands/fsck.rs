@@ -92,7 +92,7 @@ fn show(checkup: &Checkup, quick: bool, heal: bool) {
         number(checkup.entries, "result"),
         number(checkup.objects.count, "object"),
         size(checkup.objects.bytes),
-        if quick { ", not read" } else { "" }
+        if quick { ", most not read" } else { "" }
     );
     let healed = checkup.findings.iter().filter(|reported| reported.healed);
     let healed = healed.count() as u64;

@@ -1,9 +1,10 @@
 //! `rematch gc`: drops the results that no pipeline and no recent run uses.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use petgraph::graph::NodeIndex;
 use rematch_cache::Count;
 use rematch_cache::collect::{Garbage, Sides};
 use rematch_cache::key::KeyId;
@@ -15,7 +16,7 @@ use crate::cli::Global;
 use crate::commands::gauge::Gauge;
 use crate::commands::{alone, existing_store, print_json, print_line, short, size};
 use crate::error::{Error, Result};
-use crate::freshness::{Verdict, verdicts};
+use crate::freshness::{Freshness, Verdict};
 use crate::pipeline::Pipeline;
 use crate::plan::Plan;
 use crate::style::Style;
@@ -80,12 +81,12 @@ pub fn exec(global: &Global, flags: &Flags) -> Result<ExitCode> {
 struct User {
     pipeline: PathBuf,
     set: Vec<(String, String)>,
-    /// By which the store remembers what its last run used.
+    /// By which the store knows what its last run used.
     #[serde(skip)]
     name: Option<String>,
 }
 
-/// Who uses the store, and the keys of everything that they use now or used in recent runs.
+/// Who uses the store, and the keys of everything that they use now or used in their last runs.
 fn keys_in_use(store: &Store, flags: &Flags) -> Result<(Vec<User>, HashSet<KeyId>)> {
     let mut keys = HashSet::new();
     let mut users = Vec::new();
@@ -119,7 +120,8 @@ fn keys_in_use(store: &Store, flags: &Flags) -> Result<(Vec<User>, HashSet<KeyId
             }
         }
         if let Some(name) = &user.name {
-            keys.extend(store.last_keys(name)?);
+            let records = store.ledger(name)?.records;
+            keys.extend(records.iter().filter_map(|record| record.key));
         }
         users.push(user);
     }
@@ -165,16 +167,17 @@ fn recent(store: &Store, runs: usize) -> Result<Vec<User>> {
 /// The keys of the jobs of a pipeline as it is now. Of jobs that wait for others the last ones: what they wait for may
 /// turn out the same.
 fn uses_now(store: &Store, user: &User) -> Result<HashSet<KeyId>> {
-    let plan = Plan::new(&Pipeline::read(&user.pipeline, &user.set)?)?;
+    let plan = Plan::new(Pipeline::read(&user.pipeline, &user.set)?)?;
+    let jobs: BTreeSet<NodeIndex> = plan.jobs().collect();
+    // Where results are placed makes no difference to their keys.
+    let mut freshness = Freshness::new(&plan, store, Path::new(""), &jobs)?;
     let mut keys = HashSet::new();
-    for (job, verdict) in plan.jobs().zip(verdicts(&plan, store)?) {
-        match verdict {
-            Verdict::Fresh(key, _) | Verdict::Run(key, _) => keys.insert(key.id()),
-            Verdict::Waits => {
-                let last = store.last_key(&plan.pipeline, &plan.graph[job].name)?;
-                last.is_some_and(|key| keys.insert(key.id()))
-            }
-        };
+    for (job, verdict) in freshness.look_at_all(&jobs)? {
+        keys.extend(match verdict {
+            Verdict::Fresh { id, .. } => Some(id),
+            Verdict::Run(key, _) => Some(key.id()),
+            Verdict::Waits => freshness.record(job).and_then(|record| record.key),
+        });
     }
     Ok(keys)
 }

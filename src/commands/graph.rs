@@ -17,11 +17,11 @@ pub fn exec(
     all: bool,
 ) -> Result<ExitCode> {
     let project = Project::open(global, selection)?;
-    let wanted = project.plan.with_upstream(&project.selected);
+    let wanted = &project.wanted;
     let drawing = if all {
-        Drawing::of_jobs(&project.plan, &wanted)
+        Drawing::of_jobs(&project.plan, wanted)?
     } else {
-        Drawing::of_stages(&project.plan, &wanted)
+        Drawing::of_stages(&project.plan, wanted)?
     };
     if drawing.nodes.len() > MAX_NODES && format != GraphFormat::Text {
         let error = Error::usage(format!(

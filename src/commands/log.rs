@@ -6,17 +6,23 @@ use std::process::ExitCode;
 use crate::cli::{Global, OneJob};
 use crate::commands::Project;
 use crate::error::{Error, Result};
+use crate::freshness::Verdict;
 use crate::launch::LOG;
 
 pub fn exec(global: &Global, job: &OneJob) -> Result<ExitCode> {
     let (project, index) = Project::open_job(global, job)?;
-    let name = &project.plan.graph[index].name;
+    let name = &project.plan.name(index);
     let none = || Error::usage(format!("{name} has no log: it did not run yet"));
-    let key = project
-        .store
-        .last_key(&project.plan.pipeline, name)?
-        .ok_or_else(none)?;
-    let id = key.id();
+    let mut freshness = project.freshness(&project.plan.with_upstream(&[index].into()))?;
+    // The last attempt, or one that is going on.
+    let id = match freshness.record(index).and_then(|record| record.key) {
+        Some(id) => id,
+        None => match freshness.look_after_upstream(index)? {
+            Verdict::Fresh { id, .. } => id,
+            Verdict::Run(key, _) => key.id(),
+            Verdict::Waits => return Err(none()),
+        },
+    };
     // A work folder is that of a running or a failed attempt, and so the latest.
     let work = project.store.work_path(&id).join(LOG);
     let bytes = match std::fs::read(&work) {

@@ -1,8 +1,11 @@
 //! `rematch run`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Instant;
+
+use petgraph::graph::NodeIndex;
 
 use crate::cli::{Global, Selection};
 use crate::commands::{Project, print_line, short};
@@ -16,6 +19,9 @@ use crate::progress::{Progress, Summary};
 use crate::slots::{Machine, Slots};
 use crate::style::Style;
 
+/// Results of more jobs of one stage than this are not printed.
+const MANY: usize = 20;
+
 /// Flags of this command alone.
 pub struct Flags {
     pub jobs: Option<u16>,
@@ -24,19 +30,22 @@ pub struct Flags {
 }
 
 pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<ExitCode> {
+    let started = Instant::now();
     let project = Project::create(global, selection)?;
     project.note_run()?;
     let (light, trainer) = programs()?;
     let machine = Machine::here();
     let jobs = flags.jobs.map_or(machine.cpus, usize::from);
     let settings = Settings {
-        wanted: project.plan.with_upstream(&project.selected),
+        wanted: project.wanted.clone(),
+        may_run: project.may_run.clone(),
         force: if flags.force {
             project.selected.clone()
         } else {
             BTreeSet::new()
         },
         keep_going: flags.keep_going,
+        started,
         light,
         trainer,
     };
@@ -75,15 +84,30 @@ fn exit_code(summary: &Summary) -> ExitCode {
     }
 }
 
-/// Prints the outputs that are made to be read, of the selected jobs that have them.
+/// Prints the outputs that are made to be read, of the selected jobs that have them; nobody reads those of a stage
+/// with many jobs.
 fn show_results(project: &Project, summary: &Summary) {
     if !summary.failed.is_empty() || summary.interrupted {
         return;
     }
+    let mut stages: HashMap<&str, Vec<NodeIndex>> = HashMap::new();
     for job in &project.selected {
-        let job = &project.plan.graph[*job];
+        stages
+            .entry(project.plan.stage(*job))
+            .or_default()
+            .push(*job);
+    }
+    let few: BTreeSet<NodeIndex> = stages
+        .into_values()
+        .filter(|jobs| jobs.len() <= MANY)
+        .flatten()
+        .collect();
+    for job in few {
+        let Ok(job) = project.plan.job(job) else {
+            continue;
+        };
         for output in job.declaration.outputs.iter().filter(|output| output.show) {
-            let path = project.results.path(job, output);
+            let path = project.results.path(&job, output);
             if let Ok(text) = std::fs::read_to_string(&path) {
                 print_line(&format!("\n{}", text.trim_end()));
             }

@@ -2,12 +2,15 @@
 //!
 //! A child's standard input is a pipe that stays open as long as this process lives, so that a child
 //! notices when the runner is gone, however it went.
+//!
+//! A group is signalled only while its leader has not been waited for: until then nobody else can get
+//! its number.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,13 +18,15 @@ use std::thread;
 use std::time::Duration;
 
 use rematch_spec::job::Event;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::{Ended, Executor, Launch, Message, Stop};
 use crate::error::{Error, Result};
 
 /// Between asking a child to stop and killing it, once its time is over.
 const GRACE: Duration = Duration::from_secs(30);
+/// After a child's end, how long to listen to what else holds its standard output.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Longer event lines are nobody's progress.
 const MAX_LINE: usize = 64 << 10;
 
@@ -77,19 +82,33 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
         lock(&self.running).insert(launch.id, running);
 
         let id = launch.id;
-        let reader = child.stdout.take().map(|stdout| {
-            let to = to.clone();
-            thread::spawn(move || read_events(id, BufReader::new(stdout), &to))
-        });
+        // Dropped by the reader when nothing more can come.
+        let (listening, silence) = channel::<()>();
+        let over = Arc::new(AtomicBool::new(false));
+        if let Some(stdout) = child.stdout.take() {
+            let (to, over) = (to.clone(), Arc::clone(&over));
+            thread::spawn(move || {
+                read_events(id, BufReader::new(stdout), &over, &to);
+                drop(listening);
+            });
+        }
         let table = Arc::clone(&self.running);
         thread::spawn(move || {
-            let ended = wait(child, group, launch.timeout);
+            let timed_out = wait_for_end(group, launch.timeout);
             // What a job leaves behind must not hold its output open or write on.
             let _ = kill_process_group(group, Signal::KILL);
-            if let Some(reader) = reader {
-                let _ = reader.join();
-            }
+            // A process that left the group may still hold it open. It is not waited for.
+            let _ = silence.recv_timeout(LAST_WORDS);
+            over.store(true, Ordering::SeqCst);
             lock(&table).remove(&id);
+            let ended = match (child.wait(), launch.timeout) {
+                (_, Some(timeout)) if timed_out => Ended::TimedOut(timeout),
+                (Ok(status), _) => match (status.code(), status.signal()) {
+                    (Some(code), _) => Ended::Exit(code),
+                    (None, signal) => Ended::Signal(signal.unwrap_or_default()),
+                },
+                (Err(_), _) => Ended::Signal(0),
+            };
             let _ = to.send(Message::Ended(id, ended).into());
         });
         Ok(())
@@ -111,11 +130,20 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read_events<M: From<Message>>(id: usize, mut stdout: impl BufRead, to: &Sender<M>) {
+/// Reports the events of a job until its output ends, or the job is over.
+fn read_events<M: From<Message>>(
+    id: usize,
+    mut stdout: impl BufRead,
+    over: &AtomicBool,
+    to: &Sender<M>,
+) {
     let mut line = Vec::new();
     while let Ok(1..) =
         std::io::Read::take(&mut stdout, MAX_LINE as u64).read_until(b'\n', &mut line)
     {
+        if over.load(Ordering::SeqCst) {
+            return;
+        }
         if let Ok(event) = serde_json::from_slice::<Event>(&line)
             && to.send(Message::Event(id, event).into()).is_err()
         {
@@ -125,8 +153,9 @@ fn read_events<M: From<Message>>(id: usize, mut stdout: impl BufRead, to: &Sende
     }
 }
 
-/// Waits for a child; stops its group when its time is over.
-fn wait(mut child: Child, group: Pid, timeout: Option<Duration>) -> Ended {
+/// Waits until a group's leader has ended, and leaves it to be waited for. Stops the group when its
+/// time is over; says whether it was.
+fn wait_for_end(group: Pid, timeout: Option<Duration>) -> bool {
     let over = Arc::new(AtomicBool::new(false));
     let (done, waiting) = channel::<()>();
     let watch = timeout.map(|timeout| {
@@ -142,19 +171,16 @@ fn wait(mut child: Child, group: Pid, timeout: Option<Duration>) -> Ended {
             }
         })
     });
-    let status = child.wait();
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while matches!(
+        waitid(WaitId::Pid(group), options),
+        Err(rustix::io::Errno::INTR)
+    ) {}
     drop(done);
     if let Some(watch) = watch {
         let _ = watch.join();
     }
-    match (status, timeout) {
-        (_, Some(timeout)) if over.load(Ordering::SeqCst) => Ended::TimedOut(timeout),
-        (Ok(status), _) => match (status.code(), status.signal()) {
-            (Some(code), _) => Ended::Exit(code),
-            (None, signal) => Ended::Signal(signal.unwrap_or_default()),
-        },
-        (Err(_), _) => Ended::Signal(0),
-    }
+    over.load(Ordering::SeqCst)
 }
 
 #[cfg(test)]
@@ -223,6 +249,19 @@ mod tests {
             state.is_empty() || state.contains(") Z")
         });
         assert!(gone, "process {pid} lives on");
+    }
+
+    #[test]
+    fn a_process_that_left_the_group_is_not_waited_for() {
+        let script = "setsid sh -c 'echo $$ > pid; exec sleep 30' 2> /dev/null &
+            while [ ! -s pid ]; do sleep 0.01; done";
+        let (_local, messages, folder) = start(script, None);
+        let started = std::time::Instant::now();
+        assert_eq!(ended(&messages), Ended::Exit(0));
+        assert!(started.elapsed() < Duration::from_secs(15));
+        let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
+        let pid = pid.trim().parse().ok().and_then(Pid::from_raw).unwrap();
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
 
     #[test]

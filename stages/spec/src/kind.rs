@@ -72,6 +72,8 @@ pub trait Stage: Serialize + DeserializeOwned + JsonSchema {
     const RESUMES: bool = false;
     /// Environment variables that its parameters may take defaults from.
     const ENVIRONMENT: &'static [&'static str] = &[];
+    /// The parameter that stands for others, where there is one (see [`implied`](Stage::implied)).
+    const SHORTHAND: Option<&'static str> = None;
 
     /// The outputs that these parameters promise.
     fn outputs(&self) -> Vec<Output>;
@@ -151,6 +153,8 @@ pub struct StageKind {
     pub resumes: bool,
     /// [`Stage::ENVIRONMENT`].
     pub environment: &'static [&'static str],
+    /// [`Stage::SHORTHAND`].
+    pub shorthand: Option<&'static str>,
     make_schema: fn() -> Value,
     schema: OnceLock<Value>,
     /// Types parameters.
@@ -173,6 +177,7 @@ impl StageKind {
             program: S::PROGRAM,
             resumes: S::RESUMES,
             environment: S::ENVIRONMENT,
+            shorthand: S::SHORTHAND,
             make_schema: || schemars::schema_for!(S).to_value(),
             schema: OnceLock::new(),
             declare: declare::<S>,
