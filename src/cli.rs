@@ -13,6 +13,14 @@ Exit codes:
   3    the store, the file system or a program failed
   130  stopped by Ctrl-C or SIGTERM; run again to go on";
 
+/// Exit codes of `fsck`.
+const FSCK_CODES: &str = "\
+Exit codes:
+  0    the store is sound, or was healed
+  1    something is wrong that was not healed
+  2    a flag is wrong, or there is no store
+  3    the store is in use, or the file system failed";
+
 /// Runs pipelines of semi-supervised-learning experiments; reruns only what changed.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, disable_help_subcommand = true)]
@@ -168,6 +176,34 @@ pub enum Command {
     },
     /// Print the JSON Schema of pipeline files, for editors
     Schema,
+    /// Drop the results that no pipeline and no recent run uses
+    ///
+    /// Keeps what the given pipelines use as they are now, what those of the last runs use as they are now, and what
+    /// the last run of each used. Needs the store alone: no runner may use it meanwhile.
+    Gc {
+        /// Pipelines whose results to keep, beside those of the last runs
+        #[arg(value_name = "PIPELINE")]
+        pipelines: Vec<PathBuf>,
+        /// Keep the results of the pipelines of the last N runs
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        runs: usize,
+        /// Show what would go, and change nothing
+        #[arg(long, short = 'n')]
+        dry_run: bool,
+        /// Drop the results of recent runs whose pipelines are gone or do not read any more
+        #[arg(long)]
+        forget_missing: bool,
+    },
+    /// Check every file of the store: damaged, missing, left over, foreign
+    #[command(after_help = FSCK_CODES)]
+    Fsck {
+        /// Mend it: drop what is damaged or left over, so that the jobs concerned run again; foreign files stay
+        #[arg(long)]
+        heal: bool,
+        /// Look whether everything is there in its right size; read only objects that somebody wrote to
+        #[arg(long)]
+        quick: bool,
+    },
     /// Check the programs, libtorch, GPUs, the store and the file system
     Doctor,
     /// End the jobs of a runner that was killed (the runner calls this)

@@ -2,6 +2,9 @@
 
 mod doctor;
 mod explain;
+mod fsck;
+mod gauge;
+mod gc;
 mod graph;
 mod log;
 mod plan;
@@ -15,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use petgraph::graph::NodeIndex;
+use rematch_cache::lease::AloneLease;
 use rematch_cache::store::Store;
 use serde_json::{Value, json};
 
@@ -65,6 +69,21 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             print_json(&language::schema());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Gc {
+            pipelines,
+            runs,
+            dry_run,
+            forget_missing,
+        } => {
+            let flags = gc::Flags {
+                pipelines,
+                runs,
+                dry_run,
+                forget_missing,
+            };
+            gc::exec(&global, &flags)
+        }
+        Command::Fsck { heal, quick } => fsck::exec(&global, heal, quick),
         Command::Doctor => doctor::exec(&global),
         Command::Guard => {
             guard::stand(std::io::stdin().lock());
@@ -230,6 +249,49 @@ fn store_path(global: &Global) -> PathBuf {
         .unwrap_or_else(|| project_root().join(".rematch"))
 }
 
+/// The store, which must be there.
+fn existing_store(global: &Global) -> Result<Store> {
+    let path = store_path(global);
+    Store::open_existing(&path)?.ok_or_else(|| {
+        let error = Error::usage(format!("there is no store at {}", path.display()));
+        error.help("the first `rematch run` makes it; --store names another")
+    })
+}
+
+/// The store for us alone.
+fn alone(store: &Store) -> Result<AloneLease> {
+    store.lease_alone()?.ok_or_else(|| {
+        let users = store.users().unwrap_or_default().join(", ");
+        let by = if users.is_empty() {
+            "another command"
+        } else {
+            &users
+        };
+        let error = Error::system(format!(
+            "the store {} is in use by {by}",
+            store.root().display()
+        ));
+        error.help(
+            "wait until that has ended; without --heal, and with --dry-run, this works meanwhile",
+        )
+    })
+}
+
+/// `1.2 GB`, `830 B`.
+fn size(bytes: u64) -> String {
+    let units = ["kB", "MB", "GB", "TB", "PB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1e3;
+    let mut unit = 0;
+    while value >= 999.95 && unit + 1 < units.len() {
+        value /= 1e3;
+        unit += 1;
+    }
+    format!("{value:.1} {}", units[unit])
+}
+
 /// The pipeline of the last run, with its `--set`.
 fn last_pipeline(store: &Store) -> Result<(PathBuf, Vec<(String, String)>)> {
     let last = store.history()?.pop();
@@ -273,4 +335,24 @@ fn short(path: &Path) -> String {
         .unwrap_or(path)
         .display()
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_read_well() {
+        let words = [0, 999, 1000, 999_949, 999_951, 31_200_000_000, u64::MAX].map(size);
+        let expected = [
+            "0 B",
+            "999 B",
+            "1.0 kB",
+            "999.9 kB",
+            "1.0 MB",
+            "31.2 GB",
+            "18446.7 PB",
+        ];
+        assert_eq!(words, expected);
+    }
 }

@@ -11,5 +11,6 @@ mod outside {
     mod random;
     mod shipped;
     mod stopping;
+    mod store;
     mod sweeps;
 }

@@ -1,15 +1,14 @@
 //! Claims: who may make a result. One runner at a time holds a key's lock (of the operating system, so it ends
 //! with its holder); only the holder can publish.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::durable;
 use crate::entry::{Entry, Meta};
 use crate::error::{Error, Result};
 use crate::fs;
@@ -96,11 +95,7 @@ impl Store {
 
     /// Who holds a key, in words, as far as known.
     pub fn holder(&self, id: &KeyId) -> String {
-        let text = std::fs::read_to_string(self.lock_path(id)).unwrap_or_default();
-        match text.trim() {
-            "" => "another runner".into(),
-            who => who.chars().filter(|c| !c.is_control()).take(200).collect(),
-        }
+        crate::lease::in_words(&self.lock_path(id))
     }
 
     fn reserve(&self, key: &Key, id: KeyId, lock: Lock) -> Result<Claim> {
@@ -126,6 +121,35 @@ impl Store {
         match Lock::take(self.lock_path(id))? {
             Some(_lock) => act(),
             None => Ok(()),
+        }
+    }
+
+    /// The keys that are held, by runners or by jobs that outlived theirs. Changes nothing.
+    pub(crate) fn busy_keys(&self) -> Result<HashSet<KeyId>> {
+        let mut busy = HashSet::new();
+        for lock in fs::list_if_there(&self.root().join("locks"))? {
+            let Some(id) = lock.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            if self.is_busy(&id)? {
+                busy.insert(id);
+            }
+        }
+        Ok(busy)
+    }
+
+    /// Whether anybody holds a key. Changes nothing.
+    pub(crate) fn is_busy(&self, id: &KeyId) -> Result<bool> {
+        let path = self.lock_path(id);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(Error::io("open", &path)(e)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(e)) => Err(Error::io("lock", &path)(e)),
         }
     }
 
@@ -232,12 +256,7 @@ impl Lock {
         if file.metadata().is_ok_and(|meta| meta.len() > 0) {
             let _ = file.set_len(0);
         }
-        let _ = writeln!(
-            file,
-            "process {} on {}",
-            std::process::id(),
-            durable::host()
-        );
+        let _ = writeln!(file, "{}", crate::lease::ourselves());
         Ok(Some(Self {
             path,
             file: Some(file),

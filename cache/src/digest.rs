@@ -38,6 +38,14 @@ impl Digest {
 
     /// Of a file's content, with the state of the file that it was read from.
     pub fn of_file_with_stat(path: &Path) -> Result<(Self, Stat)> {
+        Self::of_file_telling(path, &|_| {})
+    }
+
+    /// As [`of_file_with_stat`](Self::of_file_with_stat); `tell` hears of every piece that was read, by its bytes.
+    pub(crate) fn of_file_telling(
+        path: &Path,
+        tell: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Self, Stat)> {
         let file = fs::open(path)?;
         let look = || file.metadata().map_err(Error::io("look at", path));
         let meta = look()?;
@@ -48,7 +56,7 @@ impl Digest {
             });
         }
         let before = Stat::of(&meta);
-        let digest = match of_open_file(&file, before.size) {
+        let digest = match of_open_file(&Reading { file: &file, tell }, before.size) {
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(Error::Changed { path: path.into() });
             }
@@ -82,7 +90,13 @@ impl Digest {
 /// second-level cache between the read and the hash.
 const PIECE: u64 = 256 << 10;
 
-fn of_open_file(file: &File, size: u64) -> io::Result<Digest> {
+/// A file that is being read.
+struct Reading<'a> {
+    file: &'a File,
+    tell: &'a (dyn Fn(u64) + Sync),
+}
+
+fn of_open_file(file: &Reading, size: u64) -> io::Result<Digest> {
     let hash = if size <= PIECE {
         with_piece(file, 0, size, |bytes| *blake3::hash(bytes).as_bytes())?
     } else {
@@ -93,7 +107,7 @@ fn of_open_file(file: &File, size: u64) -> io::Result<Digest> {
 }
 
 /// The chaining values of the two halves (as BLAKE3 splits) of `size` bytes at `offset`.
-fn halves(file: &File, offset: u64, size: u64) -> io::Result<(ChainingValue, ChainingValue)> {
+fn halves(file: &Reading, offset: u64, size: u64) -> io::Result<(ChainingValue, ChainingValue)> {
     let left = left_subtree_len(size);
     let (a, b) = rayon::join(
         || subtree(file, offset, left),
@@ -102,7 +116,7 @@ fn halves(file: &File, offset: u64, size: u64) -> io::Result<(ChainingValue, Cha
     Ok((a?, b?))
 }
 
-fn subtree(file: &File, offset: u64, size: u64) -> io::Result<ChainingValue> {
+fn subtree(file: &Reading, offset: u64, size: u64) -> io::Result<ChainingValue> {
     if size <= PIECE {
         return with_piece(file, offset, size, |bytes| {
             blake3::Hasher::new()
@@ -116,7 +130,7 @@ fn subtree(file: &File, offset: u64, size: u64) -> io::Result<ChainingValue> {
 }
 
 fn with_piece<T>(
-    file: &File,
+    reading: &Reading,
     offset: u64,
     size: u64,
     hash: impl FnOnce(&[u8]) -> T,
@@ -129,7 +143,8 @@ fn with_piece<T>(
             buffer.resize(size as usize, 0);
         }
         let piece = &mut buffer[..size as usize];
-        file.read_exact_at(piece, offset)?;
+        reading.file.read_exact_at(piece, offset)?;
+        (reading.tell)(size);
         Ok(hash(piece))
     })
 }

@@ -174,7 +174,8 @@ impl Durable {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks, also after a panic of another thread.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -196,7 +197,8 @@ impl Drop for Writing<'_> {
     }
 }
 
-fn sync_file_system(root: &Path) -> Result<()> {
+/// Syncs everything in the file system of the store.
+pub fn sync_file_system(root: &Path) -> Result<()> {
     let folder = fs::open(root)?;
     rustix::fs::syncfs(&folder).map_err(|e| Error::io("sync", root)(e.into()))
 }

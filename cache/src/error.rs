@@ -43,6 +43,17 @@ pub enum Error {
         /// The newest format known here.
         known: u32,
     },
+    /// An entry from the future.
+    #[error(
+        "the entry {} has format {found}, and this rematch knows up to {}; update rematch",
+        .path.display(), crate::sealed::FORMAT
+    )]
+    NewerEntry {
+        /// Its file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
     /// A job ended well without one of its outputs.
     #[error(
         "the job did not make its output `{name}`, which belongs at {}; look at the job's log, and check the declared path",

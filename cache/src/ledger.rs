@@ -183,12 +183,44 @@ impl Store {
 
     /// Keeps the ledger of a pipeline; does nothing in a read-only store.
     pub fn keep_ledger(&self, pipeline: &str, ledger: &Ledger) -> Result<()> {
-        let path = self.ledger_path(pipeline);
-        let bytes = ledger.to_bytes().map_err(|e| Error::not_json(&path, &e))?;
-        match fs::write_atomic(&self.temporary(), &path, &bytes) {
+        match self.write_ledger(&self.ledger_path(pipeline), ledger) {
             Err(e) if e.is_read_only() => Ok(()),
             done => done,
         }
+    }
+
+    fn write_ledger(&self, path: &Path, ledger: &Ledger) -> Result<()> {
+        let bytes = ledger.to_bytes().map_err(|e| Error::not_json(path, &e))?;
+        fs::write_atomic(&self.temporary(), path, &bytes)
+    }
+
+    /// The ledgers of all pipelines that can be used, with their files.
+    pub(crate) fn ledgers(&self) -> Result<Vec<(PathBuf, Ledger)>> {
+        let mut ledgers = Vec::new();
+        for file in fs::list_if_there(&self.root().join("runs"))? {
+            let path = file.path();
+            let ledger = fs::read_if_there(&path)?.and_then(|bytes| Ledger::parse(&bytes));
+            ledgers.extend(ledger.map(|ledger| (path, ledger)));
+        }
+        Ok(ledgers)
+    }
+
+    /// Notes in every ledger that the results of some keys are gone; to be called before they go, by whoever has the
+    /// store alone. Otherwise a job whose objects are all there, because others need them, would count as up to date.
+    pub(crate) fn forget_results(&self, gone: impl Fn(&KeyId) -> bool) -> Result<()> {
+        for (path, mut ledger) in self.ledgers()? {
+            let mut changed = false;
+            for record in &mut ledger.records {
+                if record.done && record.key.as_ref().is_some_and(&gone) {
+                    record.done = false;
+                    changed = true;
+                }
+            }
+            if changed {
+                self.write_ledger(&path, &ledger)?;
+            }
+        }
+        Ok(())
     }
 
     fn ledger_path(&self, pipeline: &str) -> PathBuf {

@@ -7,6 +7,7 @@
 //! - [`entry`]: what a finished job left; [`sealed`]: files that tell whether they are whole;
 //! - [`store`]: folders, look-ups; [`claim`]: who may make a result; `publish`: how it gets in;
 //!   [`place`]: how it gets out;
+//! - [`lease`]: who uses the store; [`collect`]: garbage; [`fsck`]: damage; `inventory`: what lies in its folders;
 //! - [`stat_cache`]: files that need no second reading; [`ledger`]: what the last run of a pipeline found;
 //!   [`runs`]: the history of runs;
 //! - `durable`: grouped syncs and what a power cut may cost; `fs`: `std::fs` with paths in errors.
@@ -31,6 +32,8 @@
 //! | `objects/ab/cdef…` | a file's bytes or a folder's manifest, by digest; mode 0444, time stamped | renamed into place |
 //! | `entries/ab/cdef….json` | an [`Entry`], by key id | temporary file, rename |
 //! | `locks/<id>` | exists, locked, while a key is claimed | by its holder |
+//! | `lease` | locked by whoever uses the store, see [`lease`] | once |
+//! | `users/…` | signs of runners that use the store | locked |
 //! | `work/<id>/` | a job's own folder; stays after an interruption | by the job |
 //! | `publish/<id>/` | a work folder whose outputs are just moving into `objects/` | renamed from `work/` |
 //! | `unsynced/…` | flags of runners that have results not yet synced | synced, locked |
@@ -63,12 +66,16 @@
 
 pub mod artifact;
 pub mod claim;
+pub mod collect;
 pub mod digest;
 mod durable;
 pub mod entry;
 pub mod error;
 mod fs;
+pub mod fsck;
+mod inventory;
 pub mod key;
+pub mod lease;
 pub mod ledger;
 pub mod manifest;
 pub mod place;
@@ -80,11 +87,15 @@ pub mod store;
 
 pub use artifact::Artifact;
 pub use claim::{Claim, Reservation};
+pub use collect::{Collection, Garbage, Sides};
 pub use digest::Digest;
 pub use entry::{Entry, Meta, Provenance};
 pub use error::{Error, Result};
 pub use fs::{Stat, file_name_for};
+pub use fsck::{Checkup, Finding, Lack, LeftOver, Reported};
+pub use inventory::{Count, Tell};
 pub use key::{Change, Key, KeyId, changes};
+pub use lease::{AloneLease, Lease};
 pub use ledger::{Ledger, Made, PlacedFile, Record, Seen, UserFile};
 pub use manifest::{FileEntry, Manifest};
 pub use place::How;

@@ -110,10 +110,7 @@ pub fn finish_interrupted(store: &Store, id: &KeyId) -> Result<Option<Entry>> {
     if fs::look(&staged)?.is_none() {
         return Ok(None);
     }
-    let intent = fs::read_if_there(&staged.join(INTENT))?
-        .and_then(|bytes| sealed::unseal::<Intent>(&bytes).ok())
-        .filter(|intent| intent.entry.key.id() == *id);
-    if let Some(intent) = intent {
+    if let Some(intent) = intent(&staged, id)? {
         let writing = store.inner.durable.begin()?;
         // An object that was moved and not looked at since bears no stamp, and is read.
         match carry_out(store, &writing, id, &staged, &intent) {
@@ -125,6 +122,17 @@ pub fn finish_interrupted(store: &Store, id: &KeyId) -> Result<Option<Entry>> {
     }
     discard(store, id)?;
     Ok(None)
+}
+
+/// The entry that a killed publisher was about to write, if it got as far as step 3.
+pub fn intended(store: &Store, id: &KeyId) -> Result<Option<Entry>> {
+    Ok(intent(&staged(store, id), id)?.map(|intent| intent.entry))
+}
+
+fn intent(staged: &Path, id: &KeyId) -> Result<Option<Intent>> {
+    let bytes = fs::read_if_there(&staged.join(INTENT))?;
+    let intent = bytes.and_then(|bytes| sealed::unseal::<Intent>(&bytes).ok());
+    Ok(intent.filter(|intent| intent.entry.key.id() == *id))
 }
 
 /// Removes what killed publishers left beside a whole entry, locks that nobody holds, and what lies

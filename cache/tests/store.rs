@@ -793,6 +793,11 @@ fn a_read_only_store_can_be_read() {
         assert!(error.contains("read-only"), "{error}");
         store.keep_ledger("p", &Ledger::default()).unwrap();
         store.sync().unwrap();
+        // Nobody can collect there, so nobody needs to be kept away.
+        assert!(store.try_lease().unwrap().is_some());
+        let error = store.lease_alone().unwrap_err().to_string();
+        assert!(error.contains("read-only"), "{error}");
+        assert!(store.check(false, &|_, _, _| {}).unwrap().is_sound());
         // Another file system: neither link nor reflink.
         let out = tempfile::tempdir().unwrap();
         assert_eq!(
