@@ -7,7 +7,8 @@
 //! - [`entry`]: what a finished job left; [`sealed`]: files that tell whether they are whole;
 //! - [`store`]: folders, look-ups; [`claim`]: who may make a result; `publish`: how it gets in;
 //!   [`place`]: how it gets out;
-//! - [`stat_cache`]: files that need no second reading; [`runs`]: what earlier runs did;
+//! - [`stat_cache`]: files that need no second reading; [`runs`]: what earlier runs did; [`history`]: when,
+//!   of what, and how each ended;
 //! - `durable`: grouped syncs and what a power cut may cost; `fs`: `std::fs` with paths in errors.
 //!
 //! # What is in a key
@@ -35,7 +36,9 @@
 //! | `publish/<id>/` | a work folder whose outputs are just moving into `objects/` | renamed from `work/` |
 //! | `unsynced/…` | flags of runners that have results not yet synced | synced, locked |
 //! | `runs/<pipeline>.keys` | the last key id of each job | whole lines, under a lock |
-//! | `history.jsonl` | records of runs | whole lines, under a lock |
+//! | `history.jsonl` | start and end of every run, see [`history`] | whole lines, under a lock |
+//! | `runs/<run>.live` | exists, locked, while a run goes on | by the run |
+//! | `runs/<digest>.jobs` | what became of every job of some runs | temporary file, rename |
 //! | `stat-cache` | see [`stat_cache`] | temporary file, rename, under a lock |
 //! | `tmp/` | files on their way | |
 //!
@@ -68,6 +71,7 @@ mod durable;
 pub mod entry;
 pub mod error;
 mod fs;
+pub mod history;
 pub mod key;
 pub mod manifest;
 pub mod place;
@@ -83,6 +87,7 @@ pub use digest::Digest;
 pub use entry::{Entry, Meta, Provenance};
 pub use error::{Error, Result};
 pub use fs::{Stat, file_name_for};
+pub use history::{JobRecord, JobState, Run, RunEnd, RunId, RunRecord, RunStart, RunState};
 pub use key::{Change, Key, KeyId, changes};
 pub use manifest::{FileEntry, Manifest};
 pub use place::How;

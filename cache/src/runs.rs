@@ -1,5 +1,5 @@
-//! What earlier runs did: the last key of every job, for `explain`, and the history of runs.
-//! Both are logs that grow by whole lines; a line that a kill or a power cut spoiled is skipped.
+//! What earlier runs did: the last key of every job, for `explain`.
+//! A log that grows by whole lines; a line that a kill or a power cut spoiled is skipped.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -76,20 +76,6 @@ impl Store {
         })
     }
 
-    /// Adds a record to the history of runs; does nothing in a read-only store.
-    pub fn append_history(&self, record: &Value) -> Result<()> {
-        unless_read_only(append(&self.history_path(), &format!("{record}\n")))
-    }
-
-    /// The history of runs, oldest first.
-    pub fn history(&self) -> Result<Vec<Value>> {
-        let bytes = fs::read_if_there(&self.history_path())?.unwrap_or_default();
-        let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-        Ok(lines
-            .filter_map(|line| serde_json::from_slice(line).ok())
-            .collect())
-    }
-
     /// Keeps the key itself: its entry may never come, or be collected.
     fn keep_key(&self, key: &Key, id: &KeyId) -> Result<()> {
         let path = self.key_path(id);
@@ -115,10 +101,6 @@ impl Store {
         self.root()
             .join("runs")
             .join(format!("{}.keys", fs::file_name_for(pipeline)))
-    }
-
-    fn history_path(&self) -> PathBuf {
-        self.root().join("history.jsonl")
     }
 }
 

@@ -10,7 +10,6 @@ use std::process::Command;
 use common::{check_store, files, key, publish_file, reserve};
 use rematch_cache::sealed::Damage;
 use rematch_cache::{Artifact, Claim, Digest, Error, How, Lookup, Meta, Store};
-use serde_json::json;
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -543,30 +542,6 @@ fn the_log_of_last_keys_stays_small() {
         .count();
     assert!(lines < 1100, "{lines}");
     assert_eq!(store.last_key("p", "job").unwrap(), Some(key(2999 % 7)));
-}
-
-#[test]
-fn the_history_keeps_every_whole_record() {
-    let (_folder, store) = store();
-    std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let store = &store;
-            scope.spawn(move || {
-                for n in 0..25 {
-                    store
-                        .append_history(&json!({"thread": thread, "n": n}))
-                        .unwrap();
-                }
-            });
-        }
-    });
-    let log = store.root().join("history.jsonl");
-    let mut bytes = std::fs::read(&log).unwrap();
-    bytes.extend_from_slice(b"{\"cut");
-    std::fs::write(&log, bytes).unwrap();
-    store.append_history(&json!("last")).unwrap();
-    let history = store.history().unwrap();
-    assert_eq!((history.len(), history.last()), (101, Some(&json!("last"))));
 }
 
 #[test]
