@@ -14,7 +14,6 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::durable::host;
@@ -251,15 +250,19 @@ impl Store {
     pub fn keep_job_list(&self, jobs: impl IntoIterator<Item = JobRecord>) -> Result<Digest> {
         let mut jobs: Vec<JobRecord> = jobs.into_iter().collect();
         jobs.sort_unstable_by(|a, b| a.job.cmp(&b.job));
-        let text: String = jobs.iter().map(JobRecord::line).collect();
-        let digest = Digest::of_bytes(text.as_bytes());
+        let mut text = Vec::with_capacity(128 * jobs.len());
+        for job in &jobs {
+            job.write(&mut text)
+                .map_err(not_json(&self.root().join("runs")))?;
+        }
+        let digest = Digest::of_bytes(&text);
         let path = self.list_path(&digest);
         let kept = match File::options().append(true).open(&path) {
             // Young again, so that nobody takes it for one that nobody needs.
             Ok(file) => file
                 .set_modified(SystemTime::now())
                 .map_err(Error::io("set the time of", &path)),
-            Err(_) => fs::write_atomic_as(0o644, &self.temporary(), &path, text.as_bytes()),
+            Err(_) => fs::write_atomic_as(0o644, &self.temporary(), &path, &text),
         };
         match kept {
             Err(e) if !e.is_read_only() => Err(e),
@@ -455,8 +458,11 @@ impl fmt::Display for RunId {
 
 impl JobRecord {
     /// `KEY STATE SECONDS "JOB"`; `-` where there is no key.
-    fn line(&self) -> String {
-        let key = self.key.map_or_else(|| "-".to_owned(), |id| id.to_string());
+    fn write(&self, text: &mut Vec<u8>) -> serde_json::Result<()> {
+        match &self.key {
+            Some(id) => text.extend_from_slice(id.0.to_hex().as_bytes()),
+            None => text.push(b'-'),
+        }
         let state = match self.state {
             JobState::Ran => "ran",
             JobState::Fresh => "fresh",
@@ -464,11 +470,10 @@ impl JobRecord {
             JobState::Stopped => "stopped",
             JobState::Skipped => "skipped",
         };
-        format!(
-            "{key} {state} {:.3} {}\n",
-            self.seconds,
-            Value::from(&*self.job)
-        )
+        text.extend_from_slice(format!(" {state} {:.3} ", self.seconds).as_bytes());
+        serde_json::to_writer(&mut *text, &self.job)?;
+        text.push(b'\n');
+        Ok(())
     }
 
     fn parse(line: &str) -> Option<Self> {
@@ -496,12 +501,17 @@ impl JobRecord {
 
 impl Line {
     fn to_bytes(&self, path: &Path) -> Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec(self).map_err(|e| Error::NotJson {
-            path: path.into(),
-            why: e.to_string(),
-        })?;
+        let mut bytes = serde_json::to_vec(self).map_err(not_json(path))?;
         bytes.push(b'\n');
         Ok(bytes)
+    }
+}
+
+fn not_json(path: &Path) -> impl FnOnce(serde_json::Error) -> Error {
+    let path = path.to_path_buf();
+    move |e| Error::NotJson {
+        path,
+        why: e.to_string(),
     }
 }
 

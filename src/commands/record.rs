@@ -44,19 +44,21 @@ pub fn end(result: Result<ExitCode>) -> Result<ExitCode> {
         let exit = [0, 1, 130]
             .into_iter()
             .find(|known| ExitCode::from(*known) == *code);
-        let jobs = what_became(&open, exit == Some(130))?;
-        let count = |state| jobs.iter().filter(|job| job.state == state).count();
         let mut end = RunEnd {
-            ran: count(JobState::Ran),
-            fresh: count(JobState::Fresh),
-            failed: count(JobState::Failed),
-            stopped: count(JobState::Stopped),
-            skipped: count(JobState::Skipped),
             seconds: open.began.elapsed().unwrap_or_default().as_secs_f64(),
             exit: exit.unwrap_or(3),
-            jobs: None,
+            ..RunEnd::default()
         };
-        end.jobs = Some(open.store.keep_job_list(jobs)?);
+        // A pipeline that was edited meanwhile, and is broken now, spoils no run.
+        if let Ok(jobs) = what_became(&open, exit == Some(130)) {
+            let count = |state| jobs.iter().filter(|job| job.state == state).count();
+            end.ran = count(JobState::Ran);
+            end.fresh = count(JobState::Fresh);
+            end.failed = count(JobState::Failed);
+            end.stopped = count(JobState::Stopped);
+            end.skipped = count(JobState::Skipped);
+            end.jobs = Some(open.store.keep_job_list(jobs)?);
+        }
         open.run.end(&end)?;
     }
     result
