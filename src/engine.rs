@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use petgraph::graph::NodeIndex;
 use rematch_cache::claim::{Claim, Reservation};
+use rematch_cache::history::{JobRecord, JobState};
 use rematch_cache::place::Placement;
 use rematch_cache::store::Store;
 use rematch_spec::job::{self, Failure, Report, exit};
@@ -108,6 +109,15 @@ impl From<Message> for Heard {
     }
 }
 
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// In numbers.
+    pub summary: Summary,
+    /// What became of every wanted job; not there where all their results were.
+    pub jobs: Option<Vec<JobRecord>>,
+}
+
 /// A run.
 pub struct Engine<'a, E> {
     plan: &'a Plan,
@@ -185,15 +195,40 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
     }
 
     /// Runs until nothing is left to do. What was found is kept for the next run, however this one ends.
-    pub fn run(mut self) -> Result<Summary> {
+    pub fn run(mut self) -> Result<Outcome> {
         let ended = self.go();
+        let jobs = (self.summary.fresh < self.settings.wanted.len()).then(|| self.job_records());
         let kept = match self.freshness.into_ledger() {
             Some(ledger) => self.store.keep_ledger(&self.plan.pipeline().name, &ledger),
             None => Ok(()),
         };
         ended?;
         kept?;
-        Ok(self.summary)
+        Ok(Outcome {
+            summary: self.summary,
+            jobs,
+        })
+    }
+
+    /// What became of every wanted job.
+    fn job_records(&self) -> Vec<JobRecord> {
+        let record = |job: &NodeIndex| {
+            let ran = self.attempts.contains_key(job);
+            let latest = self.freshness.latest_record(*job);
+            JobRecord {
+                job: self.plan.name(*job),
+                key: latest.and_then(|record| record.key),
+                state: match &self.states[job.index()] {
+                    State::Done if ran => JobState::Ran,
+                    State::Done => JobState::Fresh,
+                    State::Failed => JobState::Failed,
+                    State::Stopped => JobState::Stopped,
+                    _ => JobState::Skipped,
+                },
+                seconds: latest.filter(|_| ran).map_or(0.0, |record| record.seconds),
+            }
+        };
+        self.settings.wanted.iter().map(record).collect()
     }
 
     fn go(&mut self) -> Result<()> {

@@ -22,6 +22,8 @@ struct Inner {
 /// Decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
+    /// What was asked for is not there.
+    Absent,
     /// The pipeline, a flag or a name is wrong: nothing ran.
     Usage,
     /// The store, the file system or a program failed.
@@ -32,6 +34,11 @@ impl Error {
     /// A mistake in what the user wrote.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Class::Usage, message.into())
+    }
+
+    /// What was asked for is not there.
+    pub fn absent(message: impl Into<String>) -> Self {
+        Self::new(Class::Absent, message.into())
     }
 
     /// Something outside failed.

@@ -126,6 +126,11 @@ impl<'a> Freshness<'a> {
         Some(&self.ledger.records[self.number(job)?])
     }
 
+    /// What this run found of a job, or else the last one.
+    pub fn latest_record(&self, job: NodeIndex) -> Option<&Record> {
+        self.found.get(&job).or_else(|| self.record(job))
+    }
+
     fn number(&self, job: NodeIndex) -> Option<usize> {
         if self.same_plan {
             return Some(job.index());

@@ -7,7 +7,7 @@
 //! - [`freshness`]: what is up to date, what must run, and why;
 //! - [`engine`], [`queue`], [`slots`], [`launch`], [`executor`], [`publishing`]: running what must run;
 //! - [`progress`], [`style`], [`results`]: what a person sees;
-//! - [`cli`], [`commands`], [`drawing`]: the command line;
+//! - [`cli`], [`commands`], [`facts`], [`drawing`]: the command line;
 //! - [`error`]: what went wrong, where, and what to do next.
 
 pub mod axis;
@@ -17,6 +17,7 @@ pub mod drawing;
 pub mod engine;
 pub mod error;
 pub mod executor;
+pub mod facts;
 pub mod freshness;
 pub mod language;
 pub mod launch;

@@ -2,15 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use rematch::cli::Cli;
+use rematch::cli;
 use rematch::commands;
 use rematch::error::Class;
 use rematch::style::Style;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match commands::run(cli) {
+    match commands::run(cli::parse()) {
         Ok(code) => code,
         Err(error) => {
             let style = Style::of(&std::io::stderr());
@@ -18,6 +16,7 @@ fn main() -> ExitCode {
             let text = text.strip_prefix("error: ").unwrap_or(&text);
             eprintln!("{} {text}", style.red("error:"));
             match error.class() {
+                Class::Absent => ExitCode::from(1),
                 Class::Usage => ExitCode::from(2),
                 Class::System => ExitCode::from(3),
             }

@@ -5,6 +5,8 @@ mod outside {
     mod commands;
     mod errors;
     mod failures;
+    mod history;
+    mod json;
     mod model;
     mod project;
     mod quickstart;

@@ -142,7 +142,10 @@ pub(crate) fn foreign(root: &Path) -> Result<Vec<PathBuf>> {
         let is_key = |name: &str| name.parse::<KeyId>().is_ok();
         look(&root.join(folder), &|member| is_named(member, is_key))?;
     }
-    let is_ledger = |name: &str| name.strip_suffix(".ledger").is_some();
+    let is_ledger = |name: &str| {
+        let ending = name.rsplit_once('.').map(|(_, ending)| ending);
+        matches!(ending, Some("ledger" | "jobs" | "live"))
+    };
     look(&root.join("runs"), &|member| is_named(member, is_ledger))?;
     // Here names say nothing.
     for folder in ["unsynced", "users"] {

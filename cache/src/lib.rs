@@ -9,7 +9,7 @@
 //!   [`place`]: how it gets out;
 //! - [`lease`]: who uses the store; [`collect`]: garbage; [`fsck`]: damage; `inventory`: what lies in its folders;
 //! - [`stat_cache`]: files that need no second reading; [`ledger`]: what the last run of a pipeline found;
-//!   [`runs`]: the history of runs;
+//!   [`history`]: when runs were, of what, and how each ended;
 //! - `durable`: grouped syncs and what a power cut may cost; `fs`: `std::fs` with paths in errors.
 //!
 //! # What is in a key
@@ -38,7 +38,9 @@
 //! | `publish/<id>/` | a work folder whose outputs are just moving into `objects/` | renamed from `work/` |
 //! | `unsynced/…` | flags of runners that have results not yet synced | synced, locked |
 //! | `runs/<pipeline>.ledger` | see [`ledger`] | temporary file, rename |
-//! | `history.jsonl` | records of runs | whole lines, under a lock |
+//! | `history.jsonl` | start and end of every run, see [`history`] | whole lines, under a lock |
+//! | `runs/<run>.live` | exists, locked, while a run goes on | by the run |
+//! | `runs/<digest>.jobs` | what became of every job of some runs | temporary file, rename |
 //! | `stat-cache` | see [`stat_cache`] | temporary file, rename, under a lock |
 //! | `tmp/` | files on their way | |
 //!
@@ -73,6 +75,7 @@ pub mod entry;
 pub mod error;
 mod fs;
 pub mod fsck;
+pub mod history;
 mod inventory;
 pub mod key;
 pub mod lease;
@@ -80,7 +83,6 @@ pub mod ledger;
 pub mod manifest;
 pub mod place;
 mod publish;
-pub mod runs;
 pub mod sealed;
 pub mod stat_cache;
 pub mod store;
@@ -93,6 +95,7 @@ pub use entry::{Entry, Meta, Provenance};
 pub use error::{Error, Result};
 pub use fs::{Stat, file_name_for};
 pub use fsck::{Checkup, Finding, Lack, LeftOver, Reported};
+pub use history::{JobRecord, JobState, Run, RunEnd, RunId, RunRecord, RunStart, RunState};
 pub use inventory::{Count, Tell};
 pub use key::{Change, Key, KeyId, changes};
 pub use lease::{AloneLease, Lease};

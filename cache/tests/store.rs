@@ -13,7 +13,6 @@ use rematch_cache::{
     Artifact, Claim, Digest, Error, How, Ledger, Lookup, Made, Meta, Record, Seen, Stat, Store,
     UserFile,
 };
-use serde_json::json;
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -672,30 +671,6 @@ fn a_look_over_a_ledger_sees_what_is_gone_or_edited() {
     let member = store.object_path(&Digest::of_bytes(b"one"));
     damage(&member, |bytes| bytes[0] ^= 1);
     assert!(!look().objects);
-}
-
-#[test]
-fn the_history_keeps_every_whole_record() {
-    let (_folder, store) = store();
-    std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let store = &store;
-            scope.spawn(move || {
-                for n in 0..25 {
-                    store
-                        .append_history(&json!({"thread": thread, "n": n}))
-                        .unwrap();
-                }
-            });
-        }
-    });
-    let log = store.root().join("history.jsonl");
-    let mut bytes = std::fs::read(&log).unwrap();
-    bytes.extend_from_slice(b"{\"cut");
-    std::fs::write(&log, bytes).unwrap();
-    store.append_history(&json!("last")).unwrap();
-    let history = store.history().unwrap();
-    assert_eq!((history.len(), history.last()), (101, Some(&json!("last"))));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use petgraph::graph::NodeIndex;
 use rematch_cache::Count;
 use rematch_cache::collect::{Garbage, Sides};
+use rematch_cache::history::{RunEnd, RunState};
 use rematch_cache::key::KeyId;
 use rematch_cache::store::Store;
 use serde::Serialize;
@@ -100,6 +101,7 @@ fn keys_in_use(store: &Store, flags: &Flags) -> Result<(Vec<User>, HashSet<KeyId
         users.push(user);
     }
     let mut gone: Vec<String> = Vec::new();
+    let mut missing: HashSet<PathBuf> = HashSet::new();
     let mut seen: HashSet<PathBuf> = HashSet::new();
     // The last run of a file decides whether it can be read; earlier ones may have set what is no more.
     for user in recent(store, flags.runs)? {
@@ -109,6 +111,7 @@ fn keys_in_use(store: &Store, flags: &Flags) -> Result<(Vec<User>, HashSet<KeyId
             Ok(now) => keys.extend(now),
             Err(error) if is_last => {
                 gone.push(format!("{path}: {}", error.message()));
+                missing.insert(user.pipeline);
                 continue;
             }
             Err(error) => {
@@ -124,6 +127,16 @@ fn keys_in_use(store: &Store, flags: &Flags) -> Result<(Vec<User>, HashSet<KeyId
             keys.extend(records.iter().filter_map(|record| record.key));
         }
         users.push(user);
+    }
+    let runs = store.runs()?.into_iter().rev().take(flags.runs);
+    for run in runs.filter(|run| !missing.contains(Path::new(&run.start.pipeline))) {
+        if let RunState::Ended(RunEnd {
+            jobs: Some(list), ..
+        }) = &run.state
+        {
+            let jobs = store.job_list(list)?.unwrap_or_default();
+            keys.extend(jobs.into_iter().filter_map(|job| job.key));
+        }
     }
     if !gone.is_empty() && !flags.forget_missing {
         let list = gone.join("\n  ");
@@ -146,16 +159,12 @@ fn keys_in_use(store: &Store, flags: &Flags) -> Result<(Vec<User>, HashSet<KeyId
 
 /// Pipelines of the last runs, each with its changes once, the last first.
 fn recent(store: &Store, runs: usize) -> Result<Vec<User>> {
-    let history = store.history()?;
     let mut users: Vec<User> = Vec::new();
-    for record in history.iter().rev().take(runs) {
-        let Some(pipeline) = record["pipeline"].as_str() else {
-            continue;
-        };
+    for run in store.runs()?.into_iter().rev().take(runs) {
         let user = User {
-            pipeline: pipeline.into(),
-            set: serde_json::from_value(record["set"].clone()).unwrap_or_default(),
-            name: record["name"].as_str().map(str::to_owned),
+            pipeline: run.start.pipeline.into(),
+            set: run.start.set,
+            name: Some(run.start.name),
         };
         if !users.contains(&user) {
             users.push(user);

@@ -4,15 +4,16 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::{Global, OneJob};
-use crate::commands::Project;
+use crate::commands::{Project, print_json};
 use crate::error::{Error, Result};
+use crate::facts;
 use crate::freshness::Verdict;
 use crate::launch::LOG;
 
 pub fn exec(global: &Global, job: &OneJob) -> Result<ExitCode> {
     let (project, index) = Project::open_job(global, job)?;
     let name = &project.plan.name(index);
-    let none = || Error::usage(format!("{name} has no log: it did not run yet"));
+    let none = || Error::absent(format!("{name} has no log: it did not run yet"));
     let mut freshness = project.freshness(&project.plan.with_upstream(&[index].into()))?;
     // The last attempt, or one that is going on.
     let id = match freshness.record(index).and_then(|record| record.key) {
@@ -25,13 +26,22 @@ pub fn exec(global: &Global, job: &OneJob) -> Result<ExitCode> {
     };
     // A work folder is that of a running or a failed attempt, and so the latest.
     let work = project.store.work_path(&id).join(LOG);
-    let bytes = match std::fs::read(&work) {
-        Ok(bytes) => bytes,
+    let (bytes, finished) = match std::fs::read(&work) {
+        Ok(bytes) => (bytes, false),
         Err(_) => match project.store.get(&id)?.and_then(|entry| entry.log) {
-            Some(log) => project.store.read_object(&log.digest)?,
+            Some(log) => (project.store.read_object(&log.digest)?, true),
             None => return Err(none()),
         },
     };
+    if global.json {
+        print_json(&facts::Log {
+            job: name.clone(),
+            key: id.to_string(),
+            finished,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        });
+        return Ok(ExitCode::SUCCESS);
+    }
     if bytes.is_empty() {
         eprintln!("{name} wrote nothing");
     }

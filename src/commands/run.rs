@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use petgraph::graph::NodeIndex;
+use rematch_cache::Digest;
+use rematch_cache::history::{RunEnd, RunRecord, RunState};
 
 use crate::cli::{Global, Selection};
 use crate::commands::{Project, print_line, short};
-use crate::engine::{Engine, Settings, listen_for_signals, programs};
+use crate::engine::{Engine, Outcome, Settings, listen_for_signals, programs};
 use crate::error::Result;
 use crate::executor::local::Local;
 use crate::progress::json::Json;
@@ -32,7 +34,7 @@ pub struct Flags {
 pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<ExitCode> {
     let started = Instant::now();
     let project = Project::create(global, selection)?;
-    project.note_run()?;
+    let run = project.store.begin_run(&project.run_start())?;
     let (light, trainer) = programs()?;
     let machine = Machine::here();
     let jobs = flags.jobs.map_or(machine.cpus, usize::from);
@@ -65,22 +67,51 @@ pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<Exi
         &mut *progress,
     )?;
     listen_for_signals(engine.ear())?;
-    let summary = engine.run()?;
+    let Outcome { summary, jobs } = engine.run()?;
     project.store.sync()?;
+    let code = exit_code(&summary);
+    run.end(&RunEnd {
+        ran: summary.ran,
+        fresh: summary.fresh,
+        failed: summary.failed.len(),
+        stopped: summary.stopped.len(),
+        skipped: summary.skipped,
+        seconds: summary.seconds,
+        exit: code,
+        jobs: match jobs {
+            Some(jobs) => Some(project.store.keep_job_list(jobs)?),
+            None => jobs_of_last_run(&project)?,
+        },
+    })?;
     if !global.json {
         show_results(&project, &summary);
         advise(&project, &summary);
     }
-    Ok(exit_code(&summary))
+    Ok(ExitCode::from(code))
 }
 
-fn exit_code(summary: &Summary) -> ExitCode {
+/// The list of jobs of the last run of the same jobs: one that finds nothing to do has the same.
+fn jobs_of_last_run(project: &Project) -> Result<Option<Digest>> {
+    let same = |run: &RunRecord| run.start == project.run_start();
+    let runs = project.store.runs()?;
+    let mut lists = runs
+        .iter()
+        .rev()
+        .filter(|run| same(run))
+        .map(|run| &run.state);
+    Ok(lists.find_map(|state| match state {
+        RunState::Ended(end) => end.jobs,
+        _ => None,
+    }))
+}
+
+fn exit_code(summary: &Summary) -> u8 {
     if !summary.failed.is_empty() {
-        ExitCode::from(1)
+        1
     } else if summary.interrupted {
-        ExitCode::from(130)
+        130
     } else {
-        ExitCode::SUCCESS
+        0
     }
 }
 
