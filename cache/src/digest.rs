@@ -244,11 +244,13 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_no_file() {
+    fn what_is_no_regular_file_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            Digest::of_file(folder.path()),
-            Err(Error::NotAFile { .. })
-        ));
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        for path in [folder.path(), &pipe, Path::new("/dev/zero")] {
+            assert!(matches!(Digest::of_file(path), Err(Error::NotAFile { .. })));
+        }
     }
 }

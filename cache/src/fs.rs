@@ -3,9 +3,10 @@
 
 use std::fs::{self, DirEntry, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -66,9 +67,13 @@ pub fn what_it_is(meta: &Metadata) -> &'static str {
     }
 }
 
-/// Opens for reading.
+/// Opens for reading. Does not wait for the other end of a named pipe, as a plain open would.
 pub fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(Error::io("open", path))
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(Error::io("open", path))
 }
 
 /// Reads a whole file; `None` where there is none.
