@@ -4,6 +4,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Characters of a line that a message shows.
+const WIDEST: usize = 160;
+
+/// What some editors put before a file's text.
+pub const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// A file as it was read.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Source {
@@ -37,15 +43,17 @@ impl Place {
         }
     }
 
+    /// The line that it is in, without a byte order mark.
+    fn text(&self) -> &str {
+        let text = &self.source.text;
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        text.lines().nth(self.line - 1).unwrap_or_default()
+    }
+
     /// The stretch of this place that holds `part`, where the line shows it; else all of it.
     #[must_use]
     pub fn within(&self, part: &str) -> Self {
-        let line = self
-            .source
-            .text
-            .lines()
-            .nth(self.line - 1)
-            .unwrap_or_default();
+        let line = self.text();
         let start = line
             .char_indices()
             .nth(self.column - 1)
@@ -62,23 +70,38 @@ impl Place {
     }
 }
 
-/// `file:line:column`, the line, and carets under the place.
+/// `file:line:column`, the line, and carets under the place. Of a long line only the part around it.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.line.to_string();
-        let line = self
-            .source
-            .text
-            .lines()
-            .nth(self.line - 1)
-            .unwrap_or_default();
-        let room = line.chars().count().saturating_sub(self.column - 1).max(1);
+        let before = self.column - 1;
+        let skipped = if before > WIDEST / 2 {
+            before - WIDEST / 4
+        } else {
+            0
+        };
+        let shown = |c: char| {
+            if c.is_control() && c != '\t' {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        };
+        let rest = self.text().chars().skip(skipped);
+        let line: String = rest.clone().take(WIDEST).map(shown).collect();
+        let start = if skipped > 0 { "…" } else { "" };
+        let end = if rest.clone().nth(WIDEST).is_some() {
+            "…"
+        } else {
+            ""
+        };
         // Tabs keep their width only if the line of carets has them as well.
-        let indent: String = line
+        let indent: String = start
             .chars()
-            .take(self.column - 1)
+            .chain(line.chars().take(before - skipped))
             .map(|c| if c == '\t' { '\t' } else { ' ' })
             .collect();
+        let room = line.chars().count().saturating_sub(before - skipped).max(1);
         writeln!(
             f,
             "{}:{}:{}",
@@ -86,7 +109,7 @@ impl fmt::Display for Place {
             self.line,
             self.column
         )?;
-        writeln!(f, "  {number} | {line}")?;
+        writeln!(f, "  {number} | {start}{line}{end}")?;
         write!(
             f,
             "  {} | {indent}{}",
@@ -115,5 +138,42 @@ mod tests {
         assert_eq!(place.to_string(), "p.yaml:2:3\n  2 |   b: two\n    |   ^");
         assert_eq!(place.within("two").column, 6);
         assert_eq!(place.within("absent"), place);
+    }
+
+    #[test]
+    fn of_a_long_line_only_the_part_around_the_place_is_shown() {
+        let text = format!(
+            "{}\t\u{1b}[2Jkey: 1{}",
+            "x".repeat(500),
+            "y".repeat(5_000_000)
+        );
+        let source = Arc::new(Source {
+            path: "p.yaml".into(),
+            text,
+        });
+        let place = Place {
+            source,
+            line: 1,
+            column: 506,
+            length: 3,
+        };
+        let shown = place.to_string();
+        let [_, line, carets] = shown.lines().collect::<Vec<_>>()[..] else {
+            panic!("{shown}");
+        };
+        assert!(
+            line.starts_with("  1 | …xxx")
+                && line.contains("\t\u{fffd}[2Jkey: 1yyy")
+                && line.ends_with("y…"),
+            "{line}"
+        );
+        let under: String = line
+            .chars()
+            .zip(carets.chars())
+            .filter(|(_, caret)| *caret == '^')
+            .map(|(c, _)| c)
+            .collect();
+        assert_eq!(under, "key");
+        assert!(shown.len() < 500, "{}", shown.len());
     }
 }
