@@ -239,13 +239,17 @@ fn check_output(output: &Output) -> Result<(), Invalid> {
     let Output { name, path, .. } = output;
     let at = format!("outputs.{name}");
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if name.is_empty() || !name.chars().all(plain) {
-        let message = format!("`{name}` cannot name an output; use letters, digits, `-` and `_`");
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        let message =
+            format!("`{name}` cannot name an output; use letters, digits, `-` and `_`, at most 64");
         return Err(Invalid::at(at, message));
     }
     let mut steps = std::path::Path::new(path).components();
-    let inside = steps.all(|step| matches!(step, std::path::Component::Normal(_)));
-    if path.is_empty() || !inside || path.ends_with('/') || path.contains('\0') {
+    // Folders stand before it, and systems take 255 bytes a name and 4,096 in all.
+    let inside =
+        steps.all(|step| matches!(step, std::path::Component::Normal(name) if name.len() <= 200));
+    let odd = path.ends_with('/') || path.contains(char::is_control);
+    if path.is_empty() || path.len() > 1000 || !inside || odd {
         let message = format!(
             "`{path}` is no place for an output; expected a relative path such as result.json"
         );
