@@ -1,9 +1,18 @@
 //! A pipeline file's text, and places in it that messages can point at.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+
+use crate::error::{Error, Result};
+
+/// A pipeline file larger than this is something else.
+const LARGEST: u64 = 16 << 20;
 /// Characters of a line that a message shows.
 const WIDEST: usize = 160;
 
@@ -17,6 +26,51 @@ pub struct Source {
     pub path: PathBuf,
     /// Its text.
     pub text: String,
+}
+
+impl Source {
+    /// Reads a file. Anything that has no end, or that a read might wait for, is refused.
+    pub fn read(path: &Path) -> Result<Self> {
+        let name = path.display();
+        let fail = |e: io::Error| {
+            // Without the operating system's number.
+            let text = e.to_string();
+            let reason = text.split(" (os error").next().unwrap_or(&text);
+            Error::usage(format!("cannot read `{name}`: {}", reason.to_lowercase()))
+        };
+        // Opening a named pipe would wait for its writer.
+        let file = File::options()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(path)
+            .map_err(fail)?;
+        let meta = file.metadata().map_err(fail)?;
+        if !meta.is_file() {
+            let what = if meta.is_dir() {
+                "folder"
+            } else {
+                "pipe or device"
+            };
+            return Err(Error::usage(format!("`{name}` is a {what}, not a file")));
+        }
+        // The size may be a lie, as those in /proc are.
+        let mut bytes = Vec::new();
+        let read = file.take(LARGEST + 1).read_to_end(&mut bytes);
+        if read.map_err(fail)? as u64 > LARGEST {
+            return Err(Error::usage(format!(
+                "`{name}` has more than {} MiB; that is no pipeline file",
+                LARGEST >> 20
+            )));
+        }
+        let text = String::from_utf8(bytes).map_err(|e| {
+            let at = e.utf8_error().valid_up_to();
+            Error::usage(format!("`{name}` is not UTF-8 text: byte {at} is wrong"))
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            text,
+        })
+    }
 }
 
 /// A stretch of one line of a [`Source`].
@@ -175,5 +229,37 @@ mod tests {
             .collect();
         assert_eq!(under, "key");
         assert!(shown.len() < 500, "{}", shown.len());
+    }
+
+    #[test]
+    fn what_is_no_text_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        let latin = folder.path().join("latin.yaml");
+        std::fs::write(&latin, b"a: \xe9\n").unwrap();
+        let large = folder.path().join("large.yaml");
+        File::create(&large).unwrap().set_len(LARGEST + 1).unwrap();
+        for (path, says) in [
+            (folder.path(), "is a folder, not a file"),
+            (&pipe, "is a pipe or device, not a file"),
+            (Path::new("/dev/zero"), "is a pipe or device, not a file"),
+            (&latin, "is not UTF-8 text: byte 3 is wrong"),
+            (&large, "has more than 16 MiB"),
+            (
+                Path::new("/absent"),
+                "cannot read `/absent`: no such file or directory",
+            ),
+        ] {
+            let error = Source::read(path).unwrap_err();
+            assert!(error.message().contains(says), "{error}");
+        }
     }
 }
