@@ -131,7 +131,7 @@ impl From<rematch_cache::Error> for Error {
 
 /// A text that fits on a screen and cannot steer it: names and values out of files may be as long as
 /// these, and hold anything.
-fn printable(text: String) -> String {
+pub(crate) fn printable(text: String) -> String {
     let ends = || {
         let (start, _) = text.char_indices().nth(LONGEST * 3 / 4)?;
         let (end, _) = text.char_indices().rev().nth(LONGEST / 4)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 
 /// A pipeline file larger than this is something else.
 const LARGEST: u64 = 16 << 20;
@@ -159,7 +159,7 @@ impl fmt::Display for Place {
         writeln!(
             f,
             "{}:{}:{}",
-            self.source.path.display(),
+            printable(self.source.path.display().to_string()),
             self.line,
             self.column
         )?;

@@ -5,6 +5,7 @@ mod outside {
     mod commands;
     mod errors;
     mod failures;
+    mod hostile;
     mod project;
     mod quickstart;
     mod shipped;

@@ -239,7 +239,7 @@ fn check_output(output: &Output) -> Result<(), Invalid> {
     let Output { name, path, .. } = output;
     let at = format!("outputs.{name}");
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+    if name.is_empty() || name.len() > 64 || name.starts_with('-') || !name.chars().all(plain) {
         let message =
             format!("`{name}` cannot name an output; use letters, digits, `-` and `_`, at most 64");
         return Err(Invalid::at(at, message));
