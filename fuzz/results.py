@@ -14,11 +14,11 @@ import measure  # noqa: E402
 def main():
     seconds, *targets = sys.argv[1:]
     results = {target: result(HERE / "artifacts" / target) for target in targets}
-    print(f"{'target':12} {'executions':>12} {'a second':>9} {'edges':>7} {'features':>9} {'slowest':>8} {'MiB':>5} finds")
+    print(f"{'target':12} {'executions':>12} {'a second':>9} {'edges':>7} {'features':>9} {'slowest':>8} finds")
     for target, row in results.items():
         print(
             f"{target:12} {row['executions']:12,} {row['per_second']:9,} {row['edges']:7,} {row['features']:9,}"
-            f" {row['slowest_s']:6} s {row['peak_mib']:5} {', '.join(row['finds']) or 'none'}"
+            f" {row['slowest_s']:6} s {', '.join(row['finds']) or 'none'}"
         )
     total = sum(row["executions"] for row in results.values())
     print(f"{total:,} executions")
@@ -51,7 +51,6 @@ def result(folder):
         "features": last("ft"),
         "corpus": len(list((HERE / "corpus" / folder.name).iterdir())),
         "slowest_s": stat("slowest_unit_time_sec"),
-        "peak_mib": stat("peak_rss_mb"),
         "finds": finds,
     }
 
