@@ -11,6 +11,9 @@ use crate::source::Place;
 /// More jobs than this in one stage are a mistake, not a sweep.
 pub const MAX_POINTS: usize = 1_000_000;
 
+/// Longer labels are no names.
+const MAX_LABEL: usize = 200;
+
 /// A named list of values.
 #[derive(Clone, Debug)]
 pub struct Axis {
@@ -56,14 +59,17 @@ impl AxisValue {
                 ));
             }
         };
-        if label.is_empty() || label.chars().any(|c| c.is_control() || "[],=".contains(c)) {
+        if label.is_empty()
+            || label.len() > MAX_LABEL
+            || label.chars().any(|c| c.is_control() || "[],=".contains(c))
+        {
             let error = Error::usage(format!(
                 "`{}` cannot stand in a job name",
                 label.escape_debug()
             ));
-            return Err(
-                error.help("give the value a `name` without brackets, commas and equals signs")
-            );
+            return Err(error.help(format!(
+                "give the value a `name` of at most {MAX_LABEL} bytes, without brackets, commas and equals signs"
+            )));
         }
         Ok(Self { label, value })
     }
@@ -301,6 +307,7 @@ impl Axes {
                 place.insert(points.len);
                 points.len += 1;
             }
+            points.len
         };
         self.each(&wide, &[], &mut |point| {
             let excluded = excludes.iter().any(|exclude| {
@@ -313,7 +320,13 @@ impl Axes {
             }
         })?;
         for fixed in &includes {
-            self.each(axes, fixed, &mut |point| add(point))?;
+            let mut count = 0;
+            self.each(axes, fixed, &mut |point| count = add(point))?;
+            if count > MAX_POINTS {
+                return Err(Error::usage(format!(
+                    "`include` makes more than {MAX_POINTS} points"
+                )));
+            }
         }
         points.order = Order::Listed(numbers);
         Ok(points)

@@ -147,7 +147,19 @@ impl Drawing {
     /// Mermaid.
     pub fn mermaid(&self) -> String {
         let mut text = "flowchart LR\n".to_owned();
-        let quote = |label: &str| label.replace('"', "#quot;");
+        // A page shows labels as HTML.
+        let quote = |label: &str| {
+            [
+                ('#', "#35;"),
+                ('&', "#amp;"),
+                ('<', "#lt;"),
+                ('>', "#gt;"),
+                ('"', "#quot;"),
+                ('|', "#124;"),
+            ]
+            .iter()
+            .fold(label.to_owned(), |text, (c, code)| text.replace(*c, code))
+        };
         for (n, node) in self.nodes.iter().enumerate() {
             let _ = writeln!(
                 text,
@@ -289,7 +301,7 @@ mod tests {
             drawing.text()
         );
         assert!(drawing.dot().contains("n0 -> n2 [label=\"out<1>\\\"\"]"));
-        assert!(drawing.mermaid().contains("-->|out<1>#quot;| n2"));
+        assert!(drawing.mermaid().contains("-->|out#lt;1#gt;#quot;| n2"));
         let svg = drawing.svg();
         assert!(svg.contains("b &amp; c") && svg.matches("<path").count() == 3);
     }

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
@@ -21,6 +22,7 @@ use rematch_data::error::StageError;
 use rematch_data::stages::command;
 use rematch_spec::input::INPUT;
 use rematch_spec::job::{self, Failure, REPORT, Report};
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -34,6 +36,8 @@ use crate::slots::Share;
 pub const LOG: &str = "log";
 /// As much of a log as an error message shows.
 const TAIL: u64 = 2000;
+/// A report holds some numbers and facts.
+const LONGEST_REPORT: u64 = 16 << 20;
 /// Lines of it.
 const TAIL_LINES: usize = 12;
 
@@ -158,8 +162,27 @@ fn fail(action: &str, path: &Path, error: &std::io::Error) -> Error {
 
 /// What a child reported; an empty report where it left none that can be read.
 pub fn read_report(work: &Path) -> Report {
-    let bytes = fs::read(work.join(REPORT)).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        open_file(&work.join(REPORT))?
+            .take(LONGEST_REPORT)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    serde_json::from_slice(&read().unwrap_or_default()).unwrap_or_default()
+}
+
+/// Opens what a job left. A named pipe in place of a file would be waited for.
+fn open_file(path: &Path) -> std::io::Result<fs::File> {
+    let file = fs::File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(std::io::ErrorKind::InvalidInput.into())
+    }
 }
 
 /// The end of a program that knows no protocol, in words.
@@ -210,7 +233,7 @@ pub fn describe(ended: &Ended) -> Failure {
 /// The end of a log.
 pub fn tail(log: &Path) -> String {
     let read = || -> std::io::Result<String> {
-        let mut file = fs::File::open(log)?;
+        let mut file = open_file(log)?;
         let size = file.metadata()?.len();
         file.seek(SeekFrom::Start(size.saturating_sub(TAIL)))?;
         let mut bytes = Vec::new();
@@ -235,4 +258,30 @@ pub fn host() -> String {
         .nodename()
         .to_string_lossy()
         .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_job_leaves_as_its_report_is_read_or_passed_over() {
+        let work = tempfile::tempdir().unwrap();
+        let path = work.path().join(REPORT);
+        assert_eq!(read_report(work.path()), Report::default());
+        let deep = "[".repeat(100_000);
+        for bytes in [b"", &b"[]"[..], b"\xff", deep.as_bytes()] {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(read_report(work.path()), Report::default());
+        }
+        fs::write(&path, r#"{"metrics":{"a":1}}"#).unwrap();
+        assert_eq!(read_report(work.path()).metrics["a"], 1.0);
+        fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(read_report(work.path()), Report::default());
+        fs::remove_file(&path).unwrap();
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert_eq!(read_report(work.path()), Report::default());
+        assert_eq!(tail(&path), "");
+    }
 }

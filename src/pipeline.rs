@@ -15,13 +15,17 @@ use crate::language::PipelineFile;
 use crate::plan::job::variable;
 use crate::reference::is_name;
 use crate::source::{Place, Source};
-use crate::template::{Scope, Template, input};
+use crate::template::{Growth, Scope, Template, input};
 use crate::yaml::{Key, Node, Yaml};
 
 /// How many files may include one another in a row.
 const MAX_INCLUDES: usize = 16;
-/// A pipeline file larger than this is something else.
-const MAX_FILE: u64 = 16 << 20;
+/// How many files may be included in all.
+const MAX_FILES: usize = 200;
+/// More stages or variables than this are a mistake.
+const MANY_NAMES: usize = 10_000;
+/// How deep `--set` may reach into parameters.
+const MAX_STEPS: usize = 32;
 
 /// A pipeline.
 #[derive(Debug)]
@@ -124,6 +128,7 @@ impl Pipeline {
         let scope = Scope {
             vars: &definitions.vars,
             axes: &axes,
+            growth: Growth::default(),
         };
         let stages = definitions
             .stages
@@ -194,24 +199,12 @@ impl Definitions {
                 path.display()
             ))));
         }
-        let size = std::fs::metadata(&canonical).map_or(0, |m| m.len());
-        if size > MAX_FILE {
+        if self.sources.len() >= MAX_FILES {
             return Err(fail(Error::usage(format!(
-                "`{}` has {size} bytes; that is no pipeline file",
-                path.display()
+                "more than {MAX_FILES} files are included"
             ))));
         }
-        let text = std::fs::read_to_string(&canonical).map_err(|e| {
-            fail(Error::usage(format!(
-                "cannot read `{}`: {}",
-                path.display(),
-                reason(&e)
-            )))
-        })?;
-        let source = Arc::new(Source {
-            path: path.to_owned(),
-            text,
-        });
+        let source = Arc::new(Source::read(path).map_err(fail)?);
         self.sources.push(Arc::clone(&source));
         let node = Node::parse(&source)?;
         if !matches!(node.value, Yaml::Map(_)) {
@@ -242,6 +235,7 @@ impl Definitions {
         }
         for (key, value) in node.get("vars").map(Node::members).unwrap_or_default() {
             valid_name("variable", key)?;
+            few("variables", self.vars.len(), key)?;
             self.set_var(&key.name, value.clone());
         }
         for (key, value) in node.get("axes").map(Node::members).unwrap_or_default() {
@@ -280,6 +274,7 @@ impl Definitions {
                 );
                 return Err(Error::usage(message).at(&key.place));
             }
+            few("stages", self.stages.len(), key)?;
             self.stages.push((key.clone(), value.clone()));
         }
         Ok(node)
@@ -305,6 +300,14 @@ impl Definitions {
             return Ok(());
         }
         let steps: Vec<&str> = key.split('.').collect();
+        if steps.len() > MAX_STEPS
+            || steps
+                .iter()
+                .any(|step| step.is_empty() || step.starts_with('$'))
+        {
+            let error = Error::usage(format!("--set {key}: this names no parameter"));
+            return Err(error.help("write stage.parameter=value, such as train.batch=16"));
+        }
         if let ["axis", name] = steps[..]
             && let Some((_, axis)) = self.axes.iter_mut().find(|(known, _)| known.name == name)
         {
@@ -362,6 +365,7 @@ impl Definitions {
             let scope = Scope {
                 vars: &self.vars,
                 axes: &Axes::default(),
+                growth: Growth::default(),
             };
             let Yaml::List(items) = &node.value else {
                 let error = Error::usage(format!(
@@ -522,7 +526,7 @@ fn stage(key: &Key, node: &Node, scope: &Scope) -> Result<Stage> {
         name: key.name.clone(),
         place: key.place.clone(),
         kind,
-        params: Template::new(&params, scope)?,
+        params: Template::with_shell(&params, scope, kind.shell)?,
         options: Template::new(&options, scope)?,
         node: params,
         outer: node.clone(),
@@ -561,6 +565,14 @@ fn put(node: &mut Node, path: &[&str], value: Node) -> Result<()> {
         }
     };
     put(&mut members[place].1, rest, value)
+}
+
+/// Refuses what no person wrote: names are looked for one by one.
+fn few(what: &str, count: usize, key: &Key) -> Result<()> {
+    if count < MANY_NAMES {
+        return Ok(());
+    }
+    Err(Error::usage(format!("more than {MANY_NAMES} {what}")).at(&key.place))
 }
 
 fn valid_name(what: &str, key: &Key) -> Result<()> {

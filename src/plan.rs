@@ -20,7 +20,9 @@ use crate::source::Place;
 use crate::template::{Hole, Target};
 
 /// More edges than this are a mistake: some stage collects another once for each of its own many jobs.
-const MAX_EDGES: usize = 20 * MAX_POINTS;
+const MAX_EDGES: usize = MAX_POINTS;
+/// Stages in a row, each of which refers to the next.
+const MAX_CHAIN: usize = 2000;
 
 /// The jobs of a pipeline.
 #[derive(Debug)]
@@ -195,6 +197,12 @@ impl Plan {
     fn add_stage(&mut self, number: usize, open: &mut Vec<usize>) -> Result<usize> {
         if let Some(fan) = self.names.get(&self.source.stages[number].name) {
             return Ok(*fan);
+        }
+        if open.len() >= MAX_CHAIN {
+            let error = Error::usage(format!(
+                "more than {MAX_CHAIN} stages refer to one another in a row"
+            ));
+            return Err(error.at(&self.source.stages[number].place));
         }
         open.push(number);
         let mut axes = self.source.stages[number].params.axes();

@@ -6,6 +6,7 @@ mod outside {
     mod errors;
     mod failures;
     mod history;
+    mod hostile;
     mod json;
     mod model;
     mod project;

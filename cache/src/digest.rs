@@ -274,12 +274,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_or_a_pipe_is_no_file() {
+    fn what_is_no_regular_file_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        for path in [folder.path(), &pipe] {
+        for path in [folder.path(), &pipe, Path::new("/dev/zero")] {
             assert!(matches!(Digest::of_file(path), Err(Error::NotAFile { .. })));
         }
     }

@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -92,11 +93,11 @@ pub fn what_it_is(meta: &Metadata) -> &'static str {
     }
 }
 
-/// Opens for reading. Does not wait for somebody to write to a named pipe.
+/// Opens for reading. Does not wait for the other end of a named pipe, as a plain open would.
 pub fn open(path: &Path) -> Result<File> {
     OpenOptions::new()
         .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(path)
         .map_err(Error::io("open", path))
 }

@@ -275,6 +275,8 @@ fn look_at(record: &Record, objects: Option<&OwnedFd>, out: Option<&OwnedFd>) ->
         if made.artifact.folder {
             seen.objects &= object(objects, &made.artifact.digest).is_some_and(|o| o.is_stamped());
         }
+        // A result that was never placed has neither.
+        seen.placed &= !(made.files.is_empty() && made.folders.is_empty());
         for file in &made.files {
             let there = object(objects, &file.object)
                 .filter(|stat| stat.size == file.size && stat.is_stamped());

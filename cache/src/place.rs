@@ -131,13 +131,16 @@ impl Store {
         let Some(meta) = fs::look(dest)? else {
             return Ok(None);
         };
-        let known = meta.is_symlink()
+        if meta.is_symlink()
             || matches!(was, Some(was) if self.is_right(dest, was).unwrap_or(false))
-            || self.knows(dest, &meta)?;
-        if known {
-            Ok(None)
-        } else {
-            move_aside(dest).map(Some)
+        {
+            return Ok(None);
+        }
+        match self.knows(dest, &meta) {
+            Ok(false) => move_aside(dest),
+            // Another runner replaces it at this moment.
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            known => known.map(|_| None),
         }
     }
 
@@ -372,8 +375,8 @@ impl Store {
     }
 }
 
-/// Gives something a name beside its own: `x.edited`, or `x.edited-2` where that is taken.
-fn move_aside(path: &Path) -> Result<PathBuf> {
+/// Gives something a name beside its own: `x.edited`, or `x.edited-2` where that is taken. `None` where it is gone.
+fn move_aside(path: &Path) -> Result<Option<PathBuf>> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     let name = path.file_name().unwrap_or_default();
     let mut n = 0;
@@ -394,7 +397,8 @@ fn move_aside(path: &Path) -> Result<PathBuf> {
             moved => moved,
         };
         match moved {
-            Ok(()) => return Ok(other),
+            Ok(()) => return Ok(Some(other)),
+            Err(Errno::NOENT) => return Ok(None),
             Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => {}
             Err(e) => return Err(Error::io("move aside", path)(e.into())),
         }

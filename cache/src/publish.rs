@@ -9,12 +9,12 @@
 //! Whoever next claims the key after a kill in step 4 does the rest of it again from the intent.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rayon::prelude::*;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::Artifact;
@@ -291,12 +291,20 @@ fn adopt(
     // A file with a second name may be written to through that name: leave it, take its bytes. The
     // same for a file or a folder that is not ours to change, as containers leave them.
     if meta.nlink() == 1 && move_to(from, &object)? {
-        if unchanged(&object)?.is_none() {
+        // Whoever found the object before us has read it and stamped it.
+        let now = fs::look(&object)?.map(|meta| Stat::of(&meta));
+        if !now.is_some_and(|now| {
+            now.size == stat.size && (now.mtime == stat.mtime || now.is_stamped())
+        }) {
             fs::remove_file(&object)?;
             return Err(changed());
         }
         fs::stamp(&object, stat)?;
         writing.wrote(&object);
+        return Ok(());
+    }
+    // Another job may have made the same bytes meanwhile.
+    if store.has_object(digest, stat.size)? {
         return Ok(());
     }
     let temporary = fs::copy_to_temporary(from, &store.temporary())?;
@@ -316,25 +324,29 @@ fn move_to(from: &Path, object: &Path) -> Result<bool> {
         Err(e) if e.is_read_only() => return Ok(false),
         done => done?,
     }
-    let mut moved = std::fs::rename(from, object);
-    if moved
-        .as_ref()
-        .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
-    {
+    let mut moved = rename_new(from, object);
+    if moved == Err(Errno::NOENT) {
         fs::create_folder(&fs::parent(object))?;
-        moved = std::fs::rename(from, object);
+        moved = rename_new(from, object);
     }
     match moved {
         Ok(()) => Ok(true),
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::CrossesDevices | io::ErrorKind::PermissionDenied
-            ) =>
-        {
-            Ok(false)
+        Err(Errno::EXIST | Errno::XDEV | Errno::ACCESS | Errno::PERM) => Ok(false),
+        Err(e) => Err(Error::io("move into the store", from)(e.into())),
+    }
+}
+
+/// Renames to a name that nobody has. Two jobs may make the same bytes at once, and each looks at its own file after
+/// the move: neither may put its file in the place of the other's.
+fn rename_new(from: &Path, to: &Path) -> std::result::Result<(), Errno> {
+    use rustix::fs::{AtFlags, CWD, RenameFlags, linkat, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system has that.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            linkat(CWD, from, CWD, to, AtFlags::empty())?;
+            rustix::fs::unlink(from)
         }
-        Err(e) => Err(Error::io("move into the store", from)(e)),
+        renamed => renamed,
     }
 }
 

@@ -217,6 +217,7 @@ fn parse(bytes: &[u8]) -> Option<Files> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::fs::FileTimes;
     use std::time::Duration;
 
@@ -322,6 +323,47 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 16;
             assert!(parse(&flipped).is_none(), "flipped at {at}");
+        }
+    }
+
+    fn any_files() -> impl Strategy<Value = Files> {
+        let numbers = (
+            any::<u64>(),
+            any::<i64>(),
+            any::<i64>(),
+            any::<u64>(),
+            any::<u64>(),
+        );
+        let known = (numbers, any::<[u8; 32]>()).prop_map(|(numbers, digest)| {
+            let (size, mtime, ctime, inode, device) = numbers;
+            Known {
+                stat: Stat {
+                    size,
+                    mtime,
+                    ctime,
+                    inode,
+                    device,
+                },
+                digest: Digest::from_bytes(digest),
+            }
+        });
+        let path = any::<Vec<u8>>().prop_map(Vec::into_boxed_slice);
+        proptest::collection::hash_map(path, known, 0..5)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_saved_is_read(files in any_files()) {
+            prop_assert_eq!(parse(&to_bytes(&files)), Some(files));
+        }
+
+        #[test]
+        fn any_bytes_behind_a_right_checksum_are_survived(body: Vec<u8>, whole: bool) {
+            let mut bytes = if whole { HEADER.to_vec() } else { Vec::new() };
+            bytes.extend(body);
+            let check = Digest::of_bytes(&bytes);
+            bytes.extend(check.as_bytes());
+            let _ = parse(&bytes);
         }
     }
 }

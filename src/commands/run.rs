@@ -34,6 +34,9 @@ pub struct Flags {
 pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<ExitCode> {
     let started = Instant::now();
     let project = Project::create(global, selection)?;
+    let _lease = project
+        .store
+        .lease(|who| eprintln!("waiting for {who}, which has the store alone"))?;
     let run = project.store.begin_run(&project.run_start())?;
     let (light, trainer) = programs()?;
     let machine = Machine::here();

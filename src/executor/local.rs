@@ -183,7 +183,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Reports the events of a job until its output ends, or the job is over.
-fn read_events<M: From<Message>>(
+pub fn read_events<M: From<Message>>(
     id: usize,
     mut stdout: impl BufRead,
     over: &AtomicBool,
@@ -197,12 +197,36 @@ fn read_events<M: From<Message>>(
             return;
         }
         if let Ok(event) = serde_json::from_slice::<Event>(&line)
-            && to.send(Message::Event(id, event).into()).is_err()
+            && to.send(Message::Event(id, tame(event)).into()).is_err()
         {
             return;
         }
         line.clear();
     }
+}
+
+/// The same event in texts of one line that cannot steer a terminal, whatever the job wrote.
+fn tame(mut event: Event) -> Event {
+    let one_line = |text: &mut String| {
+        if text.contains(char::is_control) {
+            *text = text.replace(char::is_control, " ");
+        }
+    };
+    match &mut event {
+        Event::Progress { unit: text, .. } | Event::Note { text } | Event::Warning { text } => {
+            one_line(text);
+        }
+        Event::Metrics { values } => {
+            *values = std::mem::take(values)
+                .into_iter()
+                .map(|(mut name, value)| {
+                    one_line(&mut name);
+                    (name, value)
+                })
+                .collect();
+        }
+    }
+    event
 }
 
 /// Waits until a group's leader has ended, and leaves it to be waited for. Stops the group when its
@@ -250,7 +274,10 @@ mod tests {
         let (to, messages) = channel();
         let mut local = Local::default();
         let mut process = Command::new("/bin/sh");
-        process.args(["-c", script]).env("WORD", "hello");
+        process
+            .args(["-c", script])
+            .env("WORD", "hello")
+            .current_dir(folder.path());
         let launch = Launch {
             id: 7,
             process,
@@ -285,6 +312,39 @@ mod tests {
             std::fs::read_to_string(folder.path().join("log")).unwrap(),
             "problem\n"
         );
+    }
+
+    fn heard(stdout: &[u8]) -> Vec<Event> {
+        let (to, messages) = channel::<Message>();
+        read_events(7, stdout, &AtomicBool::new(false), &to);
+        drop(to);
+        let event = |message| match message {
+            Message::Event(7, event) => event,
+            other => panic!("{other:?}"),
+        };
+        messages.into_iter().map(event).collect()
+    }
+
+    #[test]
+    fn what_is_no_event_is_passed_over_however_long_it_is() {
+        let note = br#"{"event":"note","text":"x"}"#;
+        let long = format!(
+            r#"{{"event":"note","text":"{}"}}"#,
+            "x".repeat(3 * MAX_LINE)
+        );
+        let stdout = [b"\xff\n", long.as_bytes(), b"\n", note, b"\n\n", note].concat();
+        assert_eq!(heard(&stdout), vec![Event::Note { text: "x".into() }; 2]);
+    }
+
+    #[test]
+    fn an_event_cannot_steer_a_terminal() {
+        let events = heard(
+            br#"{"event":"warning","text":"a\u001b[2J\nb"}
+                {"event":"metrics","values":{"\u009b1m":1}}"#,
+        );
+        let text = "a [2J b".into();
+        let values = [(" 1m".to_owned(), 1.0)].into();
+        assert_eq!(events, [Event::Warning { text }, Event::Metrics { values }]);
     }
 
     #[test]

@@ -15,9 +15,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rematch_spec::command::{Command, Piece, Run, pieces};
-use rematch_spec::input::{Part, Template};
+use rematch_spec::input::{Input, Part, Template};
 use rematch_spec::job::{Job, Report};
 use rematch_spec::kind::{Stage, typed};
+use rematch_spec::shell::Quotes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
@@ -140,41 +141,44 @@ fn resolve(
     shell: bool,
 ) -> Result<String, StageError> {
     let mut resolved = String::new();
-    let word = |path: &Path| {
+    let mut quotes = Quotes::default();
+    let word = |path: &Path, quotes: Quotes| {
         let text = path
             .to_str()
             .ok_or_else(|| StageError::usage(format!("{} is not UTF-8", path.display())))?;
-        Ok::<String, StageError>(if shell { quoted(text) } else { text.to_owned() })
+        Ok::<String, StageError>(if shell {
+            quotes.write(text)
+        } else {
+            text.to_owned()
+        })
     };
     let unknown = |name: &str| StageError::usage(format!("nothing is called `{name}`"));
     for part in &template.0 {
         let text = match part {
             Part::Input(input) => {
-                resolved.push_str(&word(input.path())?);
+                resolved.push_str(&word(input.path(), quotes)?);
                 continue;
             }
             Part::Text(text) => text,
         };
         for piece in pieces(text) {
-            match piece {
-                Piece::In(name) => {
-                    let input = params.inputs.get(name).ok_or_else(|| unknown(name))?;
-                    resolved.push_str(&word(input.path())?);
+            let path = match piece {
+                Piece::In(name) => params
+                    .inputs
+                    .get(name)
+                    .map(Input::path)
+                    .ok_or_else(|| unknown(name))?,
+                Piece::Out(name) => outputs.get(name).ok_or_else(|| unknown(name))?,
+                Piece::Text(text) => {
+                    quotes = quotes.after(text);
+                    resolved.push_str(text);
+                    continue;
                 }
-                Piece::Out(name) => {
-                    let output = outputs.get(name).ok_or_else(|| unknown(name))?;
-                    resolved.push_str(&word(output)?);
-                }
-                Piece::Text(text) => resolved.push_str(text),
-            }
+            };
+            resolved.push_str(&word(path, quotes)?);
         }
     }
     Ok(resolved)
-}
-
-/// A text that the shell takes as one word, whatever is in it.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// Starts the command. It stays in our process group: whoever stops or kills that, reaches both.
