@@ -161,6 +161,7 @@ impl Project {
         // What is wrong with the pipeline is said before anything is created.
         let mut project = Self::open(global, selection)?;
         if project.scratch.is_some() {
+            project.plan.check()?;
             project.store = Store::open(&store_path(global))?;
             project.scratch = None;
         }

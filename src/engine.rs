@@ -473,8 +473,6 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
             process,
             speaks: program != Program::Own,
             log: work.join(LOG),
-            lock: reservation.lock_path(),
-            work,
             timeout: job.needs.timeout,
         };
         self.executor.get_ready();

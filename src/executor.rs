@@ -24,10 +24,6 @@ pub struct Launch {
     /// Whether it speaks the job protocol: events on its standard output, the order to stop on its standard input.
     /// The output of another program goes into the log.
     pub speaks: bool,
-    /// The job's folder.
-    pub work: PathBuf,
-    /// The lock that says that somebody works on the job; the process inherits it.
-    pub lock: PathBuf,
     /// File that takes what it writes for people; appended to.
     pub log: PathBuf,
     /// When to stop it.

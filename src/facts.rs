@@ -555,8 +555,8 @@ struct Gc {
 struct GcUser {
     /// Its file.
     pipeline: PathBuf,
-    /// Changes to it.
-    set: Vec<(String, String)>,
+    /// Changes to it, `steps=100`.
+    set: Vec<String>,
 }
 
 /// What is kept and what is dropped.

@@ -16,7 +16,7 @@ use crate::plan::job::variable;
 use crate::reference::is_name;
 use crate::source::{Place, Source};
 use crate::template::{Growth, Scope, Template, input};
-use crate::yaml::{Key, Node, Yaml};
+use crate::yaml::{Key, Node, Yaml, shallow};
 
 /// How many files may include one another in a row.
 const MAX_INCLUDES: usize = 16;
@@ -300,12 +300,15 @@ impl Definitions {
             return Ok(());
         }
         let steps: Vec<&str> = key.split('.').collect();
-        if steps.len() > MAX_STEPS
-            || steps
-                .iter()
-                .any(|step| step.is_empty() || step.starts_with('$'))
-        {
-            let error = Error::usage(format!("--set {key}: this names no parameter"));
+        let odd = if let Some(step) = steps.iter().find(|step| step.starts_with('$')) {
+            Some(format!("`{step}` names no parameter: it begins with `$`"))
+        } else if steps.contains(&"") {
+            Some("a name between its dots is missing".into())
+        } else {
+            (steps.len() > MAX_STEPS).then(|| format!("it has more than {MAX_STEPS} names"))
+        };
+        if let Some(odd) = odd {
+            let error = Error::usage(format!("--set {key}: {odd}"));
             return Err(error.help("write stage.parameter=value, such as train.batch=16"));
         }
         if let ["axis", name] = steps[..]
@@ -454,9 +457,11 @@ impl Definitions {
 /// A value in which only variables may stand.
 fn constant(node: &Node, scope: &Scope) -> Result<Value> {
     let template = Template::new(node, scope)?;
-    template.fill(scope.axes, &Point::default(), &mut |_, place| {
+    let value = template.fill(scope.axes, &Point::default(), &mut |_, place| {
         Err(Error::usage("an axis cannot depend on a stage's output").at(place))
-    })
+    })?;
+    shallow(&value).map_err(|e| e.at(&node.place))?;
+    Ok(value)
 }
 
 fn stage(key: &Key, node: &Node, scope: &Scope) -> Result<Stage> {

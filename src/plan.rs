@@ -307,7 +307,7 @@ impl Plan {
             for other in upstream {
                 self.graph.add_edge(NodeIndex::new(other), job, ());
             }
-            if self.graph.node_count() > MAX_POINTS || self.graph.edge_count() > MAX_EDGES {
+            if self.graph.node_count() > MAX_POINTS || self.graph.edge_count() >= MAX_EDGES {
                 let error = Error::usage(format!(
                     "the pipeline has more than {MAX_POINTS} jobs, or {MAX_EDGES} references between them"
                 ));

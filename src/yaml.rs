@@ -411,6 +411,23 @@ fn refuse_name(name: &str, style: ScalarStyle) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a value that variables made deeper than a file can be: not everything that reads it could.
+pub fn shallow(value: &Value) -> Result<()> {
+    fn depth(value: &Value) -> usize {
+        1 + match value {
+            Value::Array(items) => items.iter().map(depth).max().unwrap_or(0),
+            Value::Object(members) => members.values().map(depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+    if depth(value) <= MAX_DEPTH + 1 {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "a value is nested deeper than {MAX_DEPTH} levels"
+    )))
+}
+
 /// An unquoted scalar, by YAML 1.2's core schema.
 pub fn scalar(text: &str) -> Yaml {
     let plain = match text {

@@ -184,11 +184,6 @@ impl Reservation {
         keep_key(&self.work, &self.key)
     }
 
-    /// The file whose lock says that somebody works on this.
-    pub fn lock_path(&self) -> PathBuf {
-        self.lock.path.clone()
-    }
-
     /// A second handle of the lock that child processes inherit: as long as one of them lives, the
     /// key stays busy, also when the runner is killed. Drop it right after starting the child, and
     /// start no other child meanwhile.

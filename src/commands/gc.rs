@@ -10,8 +10,7 @@ use rematch_cache::collect::{Garbage, Sides};
 use rematch_cache::history::{RunEnd, RunState};
 use rematch_cache::key::KeyId;
 use rematch_cache::store::Store;
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::Global;
 use crate::commands::gauge::Gauge;
@@ -40,6 +39,7 @@ pub fn exec(global: &Global, flags: &Flags) -> Result<ExitCode> {
     };
     let (users, keys) = keys_in_use(&store, flags)?;
     let facts = |garbage: &Garbage| {
+        let users: Vec<_> = users.iter().map(User::facts).collect();
         print_json(&json!({ "dry_run": flags.dry_run, "in_use": users, "garbage": garbage }));
     };
     let gauge = Gauge::new();
@@ -78,13 +78,19 @@ pub fn exec(global: &Global, flags: &Flags) -> Result<ExitCode> {
 }
 
 /// A pipeline with the changes that it is run with.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 struct User {
     pipeline: PathBuf,
     set: Vec<(String, String)>,
     /// By which the store knows what its last run used.
-    #[serde(skip)]
     name: Option<String>,
+}
+
+impl User {
+    fn facts(&self) -> Value {
+        let set = self.set.iter().map(|(key, value)| format!("{key}={value}"));
+        json!({ "pipeline": self.pipeline, "set": set.collect::<Vec<_>>() })
+    }
 }
 
 /// Who uses the store, and the keys of everything that they use now or used in their last runs.

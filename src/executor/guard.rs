@@ -39,11 +39,6 @@ impl Guard {
         })
     }
 
-    /// Its process.
-    pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.process)
-    }
-
     /// From now on a process group is to be ended with the runner.
     pub fn watch(&self, group: Pid) {
         self.tell('+', group);

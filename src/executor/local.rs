@@ -19,12 +19,11 @@ use std::thread;
 use std::time::Duration;
 
 use rematch_spec::job::Event;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process_group, set_child_subreaper, waitid,
-};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::guard::Guard;
-use super::{Ended, Executor, Launch, Message, Stop, strays};
+use super::strays::Leash;
+use super::{Ended, Executor, Launch, Message, Stop};
 use crate::error::{Error, Result};
 
 /// Between asking a child to stop and killing it, once its time is over.
@@ -47,9 +46,8 @@ pub struct Local {
 }
 
 impl Local {
-    /// With a [guard] that is started as `program guard`, and as the parent of what jobs leave behind.
+    /// With a [guard] that is started as `program guard`.
     pub fn guarded(program: &Path) -> Self {
-        let _ = set_child_subreaper(Some(getpid()));
         Self {
             program: Some(program.to_owned()),
             ..Self::default()
@@ -76,8 +74,6 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
             id,
             mut process,
             speaks,
-            work,
-            lock: key_lock,
             log,
             timeout,
         } = launch;
@@ -94,13 +90,18 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
             let copy = log_file.try_clone().map_err(fail)?;
             process.stdin(Stdio::null()).stdout(copy);
         }
-        // A process is known before anybody can take it for a stray: between fork and exec it has our files open.
-        let mut table = lock(&self.running);
+        // Whatever is not ours to listen to is held by a leash.
+        let leash = if speaks {
+            None
+        } else {
+            Some(Leash::new().map_err(fail)?)
+        };
         let mut child = process
             .stderr(log_file)
             .process_group(0)
             .spawn()
             .map_err(fail)?;
+        let leash = leash.map(|(leash, _theirs)| leash);
         let group = Pid::from_child(&child);
         let guard = self.guard.clone().filter(|_| !speaks);
         if let Some(guard) = &guard {
@@ -111,8 +112,7 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
             speaks,
             _stdin: child.stdin.take(),
         };
-        table.insert(id, running);
-        drop(table);
+        lock(&self.running).insert(id, running);
 
         // Dropped by the reader when nothing more can come.
         let (listening, silence) = channel::<()>();
@@ -129,22 +129,17 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
             let timed_out = wait_for_end(group, timeout);
             // What a job leaves behind must not hold its output open or write on.
             let _ = kill_process_group(group, Signal::KILL);
+            if let Some(leash) = &leash {
+                leash.end_strays();
+            }
             if let Some(guard) = &guard {
-                let ours =
-                    |pid| pid == guard.pid() || lock(&table).values().any(|r| r.group == pid);
-                strays::end(&work, &key_lock, &ours);
                 guard.forget(group);
             }
             // A process that left the group may still hold it open. It is not waited for.
             let _ = silence.recv_timeout(LAST_WORDS);
             over.store(true, Ordering::SeqCst);
-            // As one step: a child that nobody knows is taken for a stray, and waited for.
-            let status = {
-                let mut table = lock(&table);
-                table.remove(&id);
-                child.wait()
-            };
-            let ended = match (status, timeout) {
+            lock(&table).remove(&id);
+            let ended = match (child.wait(), timeout) {
                 (_, Some(timeout)) if timed_out => Ended::TimedOut(timeout),
                 (Ok(status), _) => match (status.code(), status.signal()) {
                     (Some(code), _) => Ended::Exit(code),
@@ -282,8 +277,6 @@ mod tests {
             id: 7,
             process,
             speaks: true,
-            work: folder.path().into(),
-            lock: folder.path().join("lock"),
             log: folder.path().join("log"),
             timeout,
         };

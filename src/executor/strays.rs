@@ -1,58 +1,60 @@
-//! Processes that a job left behind and that also left its process group. The runner is their parent then, as a
-//! subreaper, and knows them by what they still hold open.
+//! Processes that a job left behind, and that also left its process group. All that a job starts inherits the end of a
+//! pipe; whoever still holds it when the job has ended is a stray.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, waitid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// How long they may take to die.
 const DEATH: Duration = Duration::from_secs(1);
 
-/// Kills the children of this process that are in `work`, or have a file in it or the file `lock` open. `ours` are
-/// those that belong to running jobs.
-pub fn end(work: &Path, lock: &Path, ours: &dyn Fn(Pid) -> bool) {
-    let since = Instant::now();
-    while since.elapsed() < DEATH {
-        let mut found = false;
-        for child in children().into_iter().filter(|child| !ours(*child)) {
-            if holds(child, work, lock) {
-                found = true;
-                let _ = kill_process(child, Signal::KILL);
-            }
-            // One that has ended is waited for by nobody else.
-            let _ = waitid(
-                WaitId::Pid(child),
-                WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-            );
-        }
-        // Children of those that were killed come to us, in their turn.
-        if !found {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
+/// Tells whether anything that a job started still lives.
+pub struct Leash {
+    ours: OwnedFd,
+}
+
+impl Leash {
+    /// The leash, and the end that the job inherits: to be dropped when that has started.
+    pub fn new() -> std::io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = rustix::pipe::pipe()?;
+        rustix::io::fcntl_setfd(&ours, rustix::io::FdFlags::CLOEXEC)?;
+        Ok((Self { ours }, theirs))
     }
-}
 
-/// The children of this process; none where the system does not list them.
-fn children() -> Vec<Pid> {
-    // Orphans become those of the first thread.
-    let me = getpid().as_raw_nonzero();
-    let list = std::fs::read_to_string(format!("/proc/self/task/{me}/children"));
-    let list = list.unwrap_or_default();
-    let numbers = list
-        .split_whitespace()
-        .filter_map(|number| number.parse().ok());
-    numbers.filter_map(Pid::from_raw).collect()
-}
+    /// Kills what is left. A process that closed every file that it inherited escapes.
+    pub fn end_strays(&self) {
+        let since = Instant::now();
+        while self.is_held() && since.elapsed() < DEATH {
+            for stray in self.holders() {
+                let _ = kill_process(stray, Signal::KILL);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 
-fn holds(process: Pid, work: &Path, lock: &Path) -> bool {
-    let folder = Path::new("/proc").join(process.as_raw_nonzero().to_string());
-    let leads_in =
-        |link: &Path| std::fs::read_link(link).is_ok_and(|to| to.starts_with(work) || to == lock);
-    let files = std::fs::read_dir(folder.join("fd"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    leads_in(&folder.join("cwd")) || files.into_iter().any(|file| leads_in(&file.path()))
+    fn is_held(&self) -> bool {
+        let mut look = [PollFd::new(&self.ours, PollFlags::IN)];
+        let _ = poll(&mut look, Some(&Timespec::default()));
+        !look[0].revents().contains(PollFlags::HUP)
+    }
+
+    /// Other processes that hold the other end.
+    fn holders(&self) -> Vec<Pid> {
+        let Ok(stat) = rustix::fs::fstat(&self.ours) else {
+            return Vec::new();
+        };
+        let pipe = format!("pipe:[{}]", stat.st_ino);
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|process| {
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            let files = std::fs::read_dir(process.path().join("fd")).ok()?;
+            let mut links = files.flatten().map(|file| std::fs::read_link(file.path()));
+            let holds = links.any(|link| link.is_ok_and(|to| to == Path::new(&pipe)));
+            (holds && pid != std::process::id().cast_signed()).then(|| Pid::from_raw(pid))?
+        });
+        pids.collect()
+    }
 }

@@ -17,6 +17,7 @@ use crate::reference::{Piece, Reference, pieces};
 use crate::resources::{Needs, Options};
 use crate::source::{Place, Source};
 use crate::template::{Target, input};
+use crate::yaml::shallow;
 
 /// A job: one stage at one point.
 #[derive(Clone, Debug)]
@@ -135,6 +136,7 @@ impl Plan {
             self.resolve(target, index, &mut references, visit)
                 .map_err(|e| e.at(place))
         })?;
+        shallow(&params).map_err(|e| e.at(&stage.place))?;
         if stage.has_implied() {
             for (name, value) in stage.implied(axes, point)? {
                 params[name] = match named_reference(&value)? {
