@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -31,6 +32,10 @@ use crate::slots::Share;
 pub const LOG: &str = "log";
 /// As much of a log as an error message shows.
 const TAIL: u64 = 2000;
+/// A report with more bytes is none.
+const LARGEST_REPORT: u64 = 64 << 20;
+/// A disk with fewer bytes left is full: a job that found no room for a block leaves less.
+const NO_ROOM: u64 = 256 << 10;
 /// Lines of it.
 const TAIL_LINES: usize = 12;
 
@@ -131,10 +136,54 @@ fn fail(action: &str, path: &Path, error: &std::io::Error) -> Error {
     Error::system(format!("cannot {action} {}: {error}", path.display()))
 }
 
-/// What a child reported; an empty report where it left none that can be read.
+/// What a child reported; an empty report where it left none that can be read. A failure on a full disk
+/// gets that for its reason, since there may have been no room for a better one.
 pub fn read_report(work: &Path) -> Report {
-    let bytes = fs::read(work.join(REPORT)).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
+    let read = || -> std::io::Result<Report> {
+        let mut bytes = Vec::new();
+        open_left(&work.join(REPORT))?
+            .take(LARGEST_REPORT)
+            .read_to_end(&mut bytes)?;
+        Ok(serde_json::from_slice(&bytes)?)
+    };
+    let Ok(mut report) = read() else {
+        let error = full_disk(work).map(|help| Failure {
+            message: "it left no report".into(),
+            help: Some(help),
+        });
+        return Report {
+            error,
+            ..Report::default()
+        };
+    };
+    if let Some(error) = &mut report.error
+        && error.help.is_none()
+    {
+        error.help = full_disk(work);
+    }
+    report
+}
+
+/// Opens a file that a job left. What is none, such as a named pipe, is neither waited for nor read.
+fn open_left(path: &Path) -> std::io::Result<fs::File> {
+    let file = fs::File::options()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(std::io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// What to do where a file system has no room left.
+fn full_disk(work: &Path) -> Option<String> {
+    let disk = rustix::fs::statvfs(work).ok()?;
+    let full = disk.f_bavail.saturating_mul(disk.f_frsize) < NO_ROOM
+        || disk.f_files > 0 && disk.f_favail == 0;
+    let place = work.display();
+    full.then(|| format!("the disk of {place} is full: free some space there and run again"))
 }
 
 /// An end without a report, in words.
@@ -172,7 +221,7 @@ pub fn describe(ended: &Ended) -> Failure {
 /// The end of a log.
 pub fn tail(log: &Path) -> String {
     let read = || -> std::io::Result<String> {
-        let mut file = fs::File::open(log)?;
+        let mut file = open_left(log)?;
         let size = file.metadata()?.len();
         file.seek(SeekFrom::Start(size.saturating_sub(TAIL)))?;
         let mut bytes = Vec::new();

@@ -254,6 +254,9 @@ fn delete_damaged(root: &Path, since: i64) -> Result<Vec<Digest>> {
         .map(|folder| {
             let prefix = folder.file_name();
             let mut deleted = Vec::new();
+            if !folder.file_type().is_ok_and(|kind| kind.is_dir()) {
+                return Ok(deleted);
+            }
             for object in fs::list(&folder.path())? {
                 let path = object.path();
                 let name = format!(

@@ -341,7 +341,7 @@ fn move_to(from: &Path, object: &Path) -> Result<bool> {
         {
             Ok(false)
         }
-        Err(e) => Err(Error::io("move into the store", from)(e)),
+        Err(e) => Err(Error::io("move a result to", object)(e)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::{Global, OneJob};
-use crate::commands::Project;
+use crate::commands::{Project, say};
 use crate::error::{Error, Result};
 use crate::launch::LOG;
 
@@ -27,7 +27,7 @@ pub fn exec(global: &Global, job: &OneJob) -> Result<ExitCode> {
         },
     };
     if bytes.is_empty() {
-        eprintln!("{name} wrote nothing");
+        say(&format!("{name} wrote nothing"));
     }
     let _ = std::io::stdout().write_all(&bytes);
     Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use crate::cli::{Global, Selection};
-use crate::commands::{Project, print_line, short};
+use crate::commands::{Project, print_line, say, short};
 use crate::engine::{Engine, Settings, listen_for_signals, programs};
 use crate::error::Result;
 use crate::executor::local::Local;
@@ -95,9 +95,12 @@ fn show_results(project: &Project, summary: &Summary) {
 fn advise(project: &Project, summary: &Summary) {
     if summary.interrupted && summary.failed.is_empty() {
         let command: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
-        eprintln!("to go on where it stopped: rematch {}", command.join(" "));
+        say(&format!(
+            "to go on where it stopped: rematch {}",
+            command.join(" ")
+        ));
     } else if summary.failed.is_empty() {
-        eprintln!("results: {}", short(project.results.root()));
+        say(&format!("results: {}", short(project.results.root())));
     }
 }
 
