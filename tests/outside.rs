@@ -5,6 +5,7 @@ mod outside {
     mod commands;
     mod errors;
     mod failures;
+    mod faults;
     mod model;
     mod project;
     mod quickstart;
