@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::project::{Project, Ran};
+use super::project::{Project, Ran, files};
 
 /// How many times as much of what is random is to be done.
 fn times() -> usize {
@@ -53,6 +53,16 @@ fn sweep() -> Project {
     let project = Project::quick(SWEEP);
     project.file("f.txt", "# one\nhello\n");
     project
+}
+
+/// Every object of the store holds what its name says.
+#[track_caller]
+fn sound(project: &Project) {
+    let objects = project.path(".rematch/objects");
+    for name in files(&objects).keys() {
+        let digest = rematch_cache::Digest::of_file(&objects.join(name)).unwrap();
+        assert_eq!(name.replace('/', ""), digest.to_hex());
+    }
 }
 
 /// The processes that work in a folder or below it.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::processes_in;
+use super::{processes_in, sound};
 use crate::outside::project::{Project, Ran, eventually, written};
 
 /// A pipeline of one job with one output.
@@ -48,6 +48,7 @@ fn daemons_of_a_job_end_with_it_and_write_to_no_result() {
     let first = project.read("out/p/a/x");
     std::thread::sleep(Duration::from_millis(60));
     assert_eq!(project.read("out/p/a/x"), first);
+    sound(&project);
     assert!(
         first.ends_with("done\n") || first.ends_with("more\n"),
         "{first}"

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 
-use super::{SWEEP, kill_rest, kill_tree, processes_in, sweep, swept, times};
+use super::{SWEEP, kill_rest, kill_tree, processes_in, sound, sweep, swept, times};
 use crate::outside::project::{Project, eventually, files, written};
 use crate::outside::random::Random;
 
@@ -34,6 +34,7 @@ fn check(project: &Project, text: &str) {
     }
     expected.sort();
     assert_eq!(names, expected);
+    sound(project);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{kill_rest, times};
+use super::{kill_rest, sound, times};
 use crate::outside::project::{Project, Ran};
 use crate::outside::random::Random;
 
@@ -40,6 +40,7 @@ fn right(project: &Project) {
     assert_eq!(project.read("out/p0/b/n=3/x"), "a3\nb\n");
     assert_eq!(project.read("out/p1/then/m=3/x"), "a3\nb\n");
     assert_eq!(project.read("out/p3/c/x"), "a1\na2\na3\na4\na5\n");
+    sound(project);
 }
 
 #[test]
