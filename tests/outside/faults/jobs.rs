@@ -367,3 +367,73 @@ fn a_pipe_as_an_input_is_refused_and_not_waited_for() {
         .fails(3)
         .says("named pipe");
 }
+
+#[test]
+fn a_job_that_writes_into_its_inputs_fails_and_spoils_no_result() {
+    // Root needs no `chmod` to write to an object, and its owner is allowed one.
+    for write in [
+        "f=$(readlink -f ${a.x}); chmod u+w $f; echo evil > $f",
+        "f=$(readlink -f ${a.x}); chmod u+w $f; echo longer, and evil >> $f",
+        "chmod u+w ${a.d}/f; echo evil > ${a.d}/f",
+    ] {
+        let made = "stages:\n  a: {command: {run: 'echo good > ${out.x}; mkdir ${out.d}; echo fine > ${out.d}/f', outputs: {x: x, d: d}}}\n";
+        let project = Project::quick(&format!(
+            "{made}  evil: {{command: {{run: '{write}; echo > ${{out.x}}', outputs: {{x: x}}}}}}\n"
+        ));
+        project.run(&["run", "p.yaml"]).fails(1).says("input");
+        project.pipeline(&format!(
+            "{made}  good: {{command: {{run: 'cat ${{a.x}} ${{a.d}}/f > ${{out.x}}', outputs: {{x: x}}}}}}\n"
+        ));
+        project.done();
+        assert_eq!(project.read("out/p/good/x"), "good\nfine\n", "{write}");
+        assert_eq!(project.read("out/p/a/x"), "good\n");
+        sound(&project);
+    }
+}
+
+#[test]
+fn a_command_line_with_thousands_of_inputs_is_not_too_long() {
+    // Linux takes 128 kB in one argument, which is a thousand paths of a work folder.
+    let many = "${a.x} ".repeat(3000);
+    let project = Project::quick(&format!(
+        "stages:\n  a: {{command: {{run: 'echo 1 > ${{out.x}}', outputs: {{x: x}}}}}}\n  b: {{command: {{run: 'cat {many} | wc -l > ${{out.x}}', outputs: {{x: x}}}}}}\n"
+    ));
+    project.done();
+    assert_eq!(project.read("out/p/b/x").trim(), "3000");
+}
+
+#[test]
+fn a_result_that_finds_no_place_leaves_no_job_behind() {
+    let project = Project::quick(
+        "stages:\n  slow: {command: {run: 'trap \"\" TERM; echo > COUNT; sleep 1; echo > ${out.x}', outputs: {x: x}}}\n  a: {command: {run: 'while ! [ -s COUNT ]; do sleep 0.01; done; echo > ${out.x}', outputs: {x: x}}}\n",
+    );
+    // A file where the folder of the results of `a` belongs.
+    project.file("out/p/a", "mine");
+    let ran = project.run(&["run", "p.yaml", "--jobs", "2"]).calm();
+    assert!(processes_in(&project.path("").canonicalize().unwrap()).is_empty());
+    assert!([1, 3].contains(&ran.code), "{}", ran.stderr);
+    let place = project.path("out/p/a");
+    assert!(
+        ran.stderr.contains(place.to_str().unwrap()),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ["move", "remove", "--out"]
+            .iter()
+            .any(|word| ran.stderr.contains(word)),
+        "no advice: {}",
+        ran.stderr
+    );
+    assert_eq!(project.read("out/p/a"), "mine");
+}
+
+#[test]
+fn what_a_job_says_cannot_command_a_terminal() {
+    let escape = "mkdir -p $run; echo 1 > $run/a; printf '{\"event\": \"note\", \"text\": \"clear \\\\u001b[2J\"}\\n'";
+    let ran = speaks(escape).code(0).says("clear");
+    assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
+    let project = job("printf 'clear \\033[2J\\n' >&2; exit 1");
+    let ran = project.run(&["run", "p.yaml"]).fails(1).says("clear");
+    assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
+}
