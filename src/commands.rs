@@ -19,7 +19,7 @@ mod stages;
 mod status;
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -198,7 +198,7 @@ impl Project {
         let plan = Plan::new(read)?;
         let style = Style::of(&std::io::stderr());
         for warning in &plan.warnings {
-            eprintln!("{} {warning}", style.yellow("warning:"));
+            say(&format!("{} {warning}", style.yellow("warning:")));
         }
         let results = Results::new(
             &global
@@ -370,9 +370,19 @@ fn project_root() -> PathBuf {
 
 /// Prints a line of facts on standard output. A reader that went away ends the program quietly.
 fn print_line(text: &str) {
-    if writeln!(std::io::stdout(), "{text}").is_err() {
-        std::process::exit(0);
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => {}
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) => {
+            say(&format!("error: cannot write to standard output: {e}"));
+            std::process::exit(3);
+        }
     }
+}
+
+/// Prints a line for people on standard error. Where nobody can read it, the work goes on.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn print_json(facts: &impl Serialize) {

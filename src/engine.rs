@@ -557,7 +557,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         let own = running.job.declaration.kind.program == Program::Own;
         let report = if own {
             Report {
-                error: Some(launch::describe_own(ended)),
+                error: Some(launch::describe_own(ended, &work)),
                 ..Report::default()
             }
         } else {

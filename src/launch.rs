@@ -36,8 +36,10 @@ use crate::slots::Share;
 pub const LOG: &str = "log";
 /// As much of a log as an error message shows.
 const TAIL: u64 = 2000;
-/// A report holds some numbers and facts.
-const LONGEST_REPORT: u64 = 16 << 20;
+/// A report with more bytes is none.
+const LARGEST_REPORT: u64 = 64 << 20;
+/// A disk with fewer bytes left is full: a job that found no room for a block leaves less.
+const NO_ROOM: u64 = 256 << 10;
 /// Lines of it.
 const TAIL_LINES: usize = 12;
 
@@ -160,20 +162,36 @@ fn fail(action: &str, path: &Path, error: &std::io::Error) -> Error {
     Error::system(format!("cannot {action} {}: {error}", path.display()))
 }
 
-/// What a child reported; an empty report where it left none that can be read.
+/// What a child reported; an empty report where it left none that can be read. A failure on a full disk
+/// gets that for its reason, since there may have been no room for a better one.
 pub fn read_report(work: &Path) -> Report {
-    let read = || -> std::io::Result<Vec<u8>> {
+    let read = || -> std::io::Result<Report> {
         let mut bytes = Vec::new();
-        open_file(&work.join(REPORT))?
-            .take(LONGEST_REPORT)
+        open_left(&work.join(REPORT))?
+            .take(LARGEST_REPORT)
             .read_to_end(&mut bytes)?;
-        Ok(bytes)
+        Ok(serde_json::from_slice(&bytes)?)
     };
-    serde_json::from_slice(&read().unwrap_or_default()).unwrap_or_default()
+    let Ok(mut report) = read() else {
+        let error = full_disk(work).map(|help| Failure {
+            message: "it left no report".into(),
+            help: Some(help),
+        });
+        return Report {
+            error,
+            ..Report::default()
+        };
+    };
+    if let Some(error) = &mut report.error
+        && error.help.is_none()
+    {
+        error.help = full_disk(work);
+    }
+    report
 }
 
-/// Opens what a job left. A named pipe in place of a file would be waited for.
-fn open_file(path: &Path) -> std::io::Result<fs::File> {
+/// Opens a file that a job left. What is none, such as a named pipe, is neither waited for nor read.
+fn open_left(path: &Path) -> std::io::Result<fs::File> {
     let file = fs::File::options()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
@@ -186,7 +204,7 @@ fn open_file(path: &Path) -> std::io::Result<fs::File> {
 }
 
 /// The end of a program that knows no protocol, in words.
-pub fn describe_own(ended: &Ended) -> Failure {
+pub fn describe_own(ended: &Ended, work: &Path) -> Failure {
     let message = match ended {
         Ended::Exit(code) => command::how_it_ended(Some(*code), None),
         Ended::Signal(signal) => command::how_it_ended(None, Some(*signal)),
@@ -194,8 +212,17 @@ pub fn describe_own(ended: &Ended) -> Failure {
     };
     Failure {
         message,
-        help: None,
+        help: full_disk(work),
     }
+}
+
+/// What to do where a file system has no room left.
+fn full_disk(work: &Path) -> Option<String> {
+    let disk = rustix::fs::statvfs(work).ok()?;
+    let full = disk.f_bavail.saturating_mul(disk.f_frsize) < NO_ROOM
+        || disk.f_files > 0 && disk.f_favail == 0;
+    let place = work.display();
+    full.then(|| format!("the disk of {place} is full: free some space there and run again"))
 }
 
 /// An end without a report, in words.
@@ -233,7 +260,7 @@ pub fn describe(ended: &Ended) -> Failure {
 /// The end of a log.
 pub fn tail(log: &Path) -> String {
     let read = || -> std::io::Result<String> {
-        let mut file = open_file(log)?;
+        let mut file = open_left(log)?;
         let size = file.metadata()?.len();
         file.seek(SeekFrom::Start(size.saturating_sub(TAIL)))?;
         let mut bytes = Vec::new();

@@ -1,5 +1,6 @@
 //! Parses the command line, calls the command, shows the error, sets the exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use rematch::cli;
@@ -14,7 +15,8 @@ fn main() -> ExitCode {
             let style = Style::of(&std::io::stderr());
             let text = error.to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text);
-            eprintln!("{} {text}", style.red("error:"));
+            // Not `eprintln!`, which panics where that cannot be written.
+            let _ = writeln!(std::io::stderr(), "{} {text}", style.red("error:"));
             match error.class() {
                 Class::Absent => ExitCode::from(1),
                 Class::Usage => ExitCode::from(2),

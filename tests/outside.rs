@@ -5,6 +5,7 @@ mod outside {
     mod commands;
     mod errors;
     mod failures;
+    mod faults;
     mod history;
     mod hostile;
     mod json;

@@ -23,8 +23,8 @@ pub enum Error {
     },
     /// The folder holds something else.
     #[error(
-        "{} is not a rematch store: it has no usable `format` file; choose another folder with --store",
-        .path.display()
+        "{} is not a rematch store: it has no usable `format` file; choose another folder with --store; if it was a store, write `rematch store {}` into that file",
+        .path.display(), crate::store::FORMAT
     )]
     NotAStore {
         /// The folder.
@@ -159,6 +159,7 @@ fn hint(error: &io::Error) -> &'static str {
         io::ErrorKind::ReadOnlyFilesystem => {
             "; the file system is read-only: results can be read from it, but not added"
         }
+        io::ErrorKind::IsADirectory => "; remove this folder, which lies where a file belongs",
         io::ErrorKind::PermissionDenied => "; check who owns it and its permissions",
         _ => "",
     }

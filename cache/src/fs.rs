@@ -245,12 +245,20 @@ pub fn write_atomic_as(mode: u32, temporary: &Path, path: &Path, bytes: &[u8]) -
     persist(file.into_temp_path(), path)
 }
 
-/// A new file with a name of its own, removed unless persisted.
+/// A new file with a name of its own, removed unless persisted; creates a missing folder.
 pub fn temporary_file(folder: &Path) -> Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new()
-        .prefix(".rematch-")
-        .tempfile_in(folder)
-        .map_err(Error::io("create a file in", folder))
+    let mut builder = tempfile::Builder::new();
+    let mut made = builder.prefix(".rematch-").tempfile_in(folder);
+    if is_missing(&made) {
+        create_folder(folder)?;
+        made = builder.tempfile_in(folder);
+    }
+    made.map_err(Error::io("create a file in", folder))
+}
+
+fn is_missing<T>(done: &io::Result<T>) -> bool {
+    done.as_ref()
+        .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
 /// Gives a temporary file its name; creates the folder of `path` where it is missing.
@@ -298,18 +306,21 @@ pub fn sync(path: &Path) -> Result<()> {
     }
 }
 
-/// Opens `path` for reading and appending, and locks it; creates it where it is missing.
+/// Opens `path` for reading and appending, and locks it; creates it where it is missing, and its
+/// folder.
 ///
 /// Whoever replaces or removes such a file does so while holding its lock, so the lock counts only
 /// if the name still leads to the locked file. `None` if `wait` is false and another holds it.
 pub fn open_locked(path: &Path, wait: bool) -> Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
     loop {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(Error::io("open", path))?;
+        let mut opened = options.open(path);
+        if is_missing(&opened) {
+            create_folder(&parent(path))?;
+            opened = options.open(path);
+        }
+        let file = opened.map_err(Error::io("open", path))?;
         if wait {
             file.lock().map_err(Error::io("lock", path))?;
         } else {

@@ -273,7 +273,11 @@ impl Store {
 impl Inner {
     fn sync(&self) -> Result<()> {
         self.durable.flush()?;
-        self.stat_cache.save()
+        // Where we may not write, whoever may will learn it again.
+        match self.stat_cache.save() {
+            Err(e) if e.is_read_only() => Ok(()),
+            saved => saved,
+        }
     }
 }
 
@@ -302,7 +306,12 @@ fn sharded(root: &Path, folder: &str, digest: &Digest, ending: &str) -> PathBuf 
 /// Whether `root` is a store that this version can use; `false` where nothing is yet.
 fn check_format(root: &Path) -> Result<bool> {
     let bytes = match fs::read_if_there(&root.join("format")) {
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotADirectory => {
+        Err(Error::Io { source, .. })
+            if matches!(
+                source.kind(),
+                std::io::ErrorKind::NotADirectory | std::io::ErrorKind::IsADirectory
+            ) =>
+        {
             return Err(Error::NotAStore { path: root.into() });
         }
         read => read?,

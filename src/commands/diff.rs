@@ -11,7 +11,7 @@ use rematch_cache::store::Store;
 use serde_json::Value;
 
 use crate::cli::{Global, Pipelines};
-use crate::commands::{Latest, Project, print_json, print_line, store_path};
+use crate::commands::{Latest, Project, print_json, print_line, say, store_path};
 use crate::error::{Error, Result};
 use crate::facts::{self, Change, Diff, JobDiff, MetricDiff};
 use crate::freshness::{Verdict, change_in_words};
@@ -337,7 +337,9 @@ fn two_jobs(global: &Global, project: &Project, a: &str, b: &str) -> Result<Exit
     let ((a, old, old_why), (b, new, new_why)) = (side(a)?, side(b)?);
     for (side, why) in [(&a, old_why), (&b, new_why)] {
         if let (Some(job), Some(why)) = (&side.job, why) {
-            eprintln!("the result of {job} is that of an earlier key: {why}");
+            say(&format!(
+                "the result of {job} is that of an earlier key: {why}"
+            ));
         }
     }
     let job = JobDiff {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::Global;
 use crate::commands::gauge::Gauge;
-use crate::commands::{alone, existing_store, print_json, print_line, size};
+use crate::commands::{alone, existing_store, print_json, print_line, say, size};
 use crate::error::Result;
 use crate::style::Style;
 
@@ -26,7 +26,7 @@ pub fn exec(global: &Global, heal: bool, quick: bool) -> Result<ExitCode> {
         let mut told = false;
         let _lease = store.lease(|who| {
             if !std::mem::replace(&mut told, true) {
-                eprintln!("waiting for {who}, which has the store alone");
+                say(&format!("waiting for {who}, which has the store alone"));
             }
         })?;
         store.check(quick, &tell)?

@@ -1,6 +1,7 @@
 //! How far a command is that takes longer than a second: on a terminal a line that moves, elsewhere a new line every
 //! ten seconds.
 
+use crate::commands::say;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -60,7 +61,7 @@ impl Gauge {
         let text = state.meter.describe(unit);
         if !self.terminal {
             state.next = now + EVERY;
-            eprintln!("      {text}");
+            say(&format!("      {text}"));
             return;
         }
         state.next = now + FRAME;

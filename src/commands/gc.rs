@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Global;
 use crate::commands::gauge::Gauge;
-use crate::commands::{alone, existing_store, print_json, print_line, short, size};
+use crate::commands::{alone, existing_store, print_json, print_line, say, short, size};
 use crate::error::{Error, Result};
 use crate::freshness::{Freshness, Verdict};
 use crate::pipeline::Pipeline;
@@ -122,10 +122,10 @@ fn keys_in_use(store: &Store, flags: &Flags) -> Result<(Vec<User>, HashSet<KeyId
             }
             Err(error) => {
                 let set = in_words(&user.set);
-                eprintln!(
+                say(&format!(
                     "warning: {path}{set} cannot be planned any more: {}",
                     error.message()
-                );
+                ));
             }
         }
         if let Some(name) = &user.name {

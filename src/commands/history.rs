@@ -9,7 +9,7 @@ use rematch_cache::history::{RunEnd, RunRecord, RunState};
 use rematch_cache::store::Store;
 
 use crate::cli::Global;
-use crate::commands::{print_json, print_line, store_path};
+use crate::commands::{print_json, print_line, say, store_path};
 use crate::error::Result;
 use crate::facts;
 use crate::launch::unix_time;
@@ -29,7 +29,7 @@ pub fn exec(global: &Global, number: usize) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if runs.is_empty() {
-        eprintln!("nothing ran in this project yet");
+        say("nothing ran in this project yet");
         return Ok(ExitCode::SUCCESS);
     }
     let head = [

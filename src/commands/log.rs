@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::cli::{Global, OneJob};
-use crate::commands::{Project, print_json};
+use crate::commands::{Project, print_json, say};
 use crate::error::{Error, Result};
 use crate::facts;
 use crate::freshness::Verdict;
@@ -43,7 +43,7 @@ pub fn exec(global: &Global, job: &OneJob) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if bytes.is_empty() {
-        eprintln!("{name} wrote nothing");
+        say(&format!("{name} wrote nothing"));
     }
     let _ = std::io::stdout().write_all(&bytes);
     Ok(ExitCode::SUCCESS)

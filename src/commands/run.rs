@@ -10,7 +10,7 @@ use rematch_cache::Digest;
 use rematch_cache::history::{RunEnd, RunRecord, RunState};
 
 use crate::cli::{Global, Selection};
-use crate::commands::{Project, print_line, short};
+use crate::commands::{Project, print_line, say, short};
 use crate::engine::{Engine, Outcome, Settings, listen_for_signals, programs};
 use crate::error::Result;
 use crate::executor::local::Local;
@@ -34,9 +34,9 @@ pub struct Flags {
 pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<ExitCode> {
     let started = Instant::now();
     let project = Project::create(global, selection)?;
-    let _lease = project
-        .store
-        .lease(|who| eprintln!("waiting for {who}, which has the store alone"))?;
+    let _lease = project.store.lease(|who| {
+        say(&format!("waiting for {who}, which has the store alone"));
+    })?;
     let run = project.store.begin_run(&project.run_start())?;
     let (light, trainer) = programs()?;
     let machine = Machine::here();
@@ -153,9 +153,12 @@ fn show_results(project: &Project, summary: &Summary) {
 fn advise(project: &Project, summary: &Summary) {
     if summary.interrupted && summary.failed.is_empty() {
         let command: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
-        eprintln!("to go on where it stopped: rematch {}", command.join(" "));
+        say(&format!(
+            "to go on where it stopped: rematch {}",
+            command.join(" ")
+        ));
     } else if summary.failed.is_empty() {
-        eprintln!("results: {}", short(project.results.root()));
+        say(&format!("results: {}", short(project.results.root())));
     }
 }
 

@@ -13,10 +13,10 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rematch_spec::job::Event;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -28,6 +28,8 @@ use crate::error::{Error, Result};
 
 /// Between asking a child to stop and killing it, once its time is over.
 const GRACE: Duration = Duration::from_secs(30);
+/// How often to look whether a job with a timeout has ended.
+const TICK: Duration = Duration::from_millis(10);
 /// After a child's end, how long to listen to what else holds its standard output.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Longer event lines are nobody's progress.
@@ -114,18 +116,22 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
         };
         lock(&self.running).insert(id, running);
 
-        // Dropped by the reader when nothing more can come.
-        let (listening, silence) = channel::<()>();
-        let over = Arc::new(AtomicBool::new(false));
-        if let Some(stdout) = child.stdout.take() {
-            let (to, over) = (to.clone(), Arc::clone(&over));
-            thread::spawn(move || {
-                read_events(id, BufReader::new(stdout), &over, &to);
-                drop(listening);
-            });
-        }
+        let stdout = child.stdout.take();
         let table = Arc::clone(&self.running);
-        thread::spawn(move || {
+        // Where the system has no thread left for this, it takes the closure with the child along.
+        let watch = thread::Builder::new().spawn(move || {
+            let over = Arc::new(AtomicBool::new(false));
+            // Dropped by the reader when nothing more can come.
+            let (listening, silence) = channel::<()>();
+            if let Some(stdout) = stdout {
+                let (to, over) = (to.clone(), Arc::clone(&over));
+                let read = move || {
+                    read_events(id, BufReader::new(stdout), &over, &to);
+                    drop(listening);
+                };
+                // Without a reader, its standard output is closed: events get lost, nothing else.
+                let _ = thread::Builder::new().spawn(read);
+            }
             let timed_out = wait_for_end(group, timeout);
             // What a job leaves behind must not hold its output open or write on.
             let _ = kill_process_group(group, Signal::KILL);
@@ -149,7 +155,11 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
             };
             let _ = to.send(Message::Ended(id, ended).into());
         });
-        Ok(())
+        watch.map(drop).map_err(|e| {
+            let _ = kill_process_group(group, Signal::KILL);
+            lock(&self.running).remove(&id);
+            fail(e)
+        })
     }
 
     fn stop(&mut self, id: usize, how: Stop) {
@@ -227,31 +237,27 @@ fn tame(mut event: Event) -> Event {
 /// Waits until a group's leader has ended, and leaves it to be waited for. Stops the group when its
 /// time is over; says whether it was.
 fn wait_for_end(group: Pid, timeout: Option<Duration>) -> bool {
-    let over = Arc::new(AtomicBool::new(false));
-    let (done, waiting) = channel::<()>();
-    let watch = timeout.map(|timeout| {
-        let over = Arc::clone(&over);
-        thread::spawn(move || {
-            if waiting.recv_timeout(timeout) != Err(RecvTimeoutError::Timeout) {
-                return;
-            }
-            over.store(true, Ordering::SeqCst);
+    let ended = |options| match waitid(WaitId::Pid(group), WaitIdOptions::EXITED | options) {
+        Ok(status) => status.is_some(),
+        Err(error) => error != rustix::io::Errno::INTR,
+    };
+    let Some(timeout) = timeout else {
+        while !ended(WaitIdOptions::NOWAIT) {}
+        return false;
+    };
+    let start = Instant::now();
+    let mut told = false;
+    while !ended(WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG) {
+        let late = start.elapsed().saturating_sub(timeout);
+        if late > GRACE {
+            let _ = kill_process_group(group, Signal::KILL);
+        } else if late > Duration::ZERO && !told {
+            told = true;
             let _ = kill_process_group(group, Signal::TERM);
-            if waiting.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
-                let _ = kill_process_group(group, Signal::KILL);
-            }
-        })
-    });
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    while matches!(
-        waitid(WaitId::Pid(group), options),
-        Err(rustix::io::Errno::INTR)
-    ) {}
-    drop(done);
-    if let Some(watch) = watch {
-        let _ = watch.join();
+        }
+        thread::sleep(TICK);
     }
-    over.load(Ordering::SeqCst)
+    told
 }
 
 #[cfg(test)]
@@ -365,7 +371,7 @@ mod tests {
         let script = "setsid sh -c 'echo $$ > pid; exec sleep 30' 2> /dev/null &
             while [ ! -s pid ]; do sleep 0.01; done";
         let (_local, messages, folder) = start(script, None);
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         assert_eq!(ended(&messages), Ended::Exit(0));
         assert!(started.elapsed() < Duration::from_secs(15));
         let pid = std::fs::read_to_string(folder.path().join("pid")).unwrap();
