@@ -646,9 +646,34 @@ struct Finding {
     finding: String,
     /// Whether it is no more.
     healed: bool,
-    /// Where, and what was seen: `path`, `object`, `key`, `job`, `why`…
-    #[schemars(flatten)]
-    where_and_why: BTreeMap<String, Value>,
+    /// The file, below the store.
+    path: Option<String>,
+    /// The digest of the object.
+    object: Option<String>,
+    /// The key of the result.
+    key: Option<String>,
+    /// The key of which an entry really is.
+    holds: Option<String>,
+    /// The job.
+    job: Option<String>,
+    /// Its output that lacks something.
+    output: Option<String>,
+    /// The file of that which is lacking.
+    file: Option<String>,
+    /// What is wrong with that.
+    lack: Option<Value>,
+    /// How many more are lacking.
+    more: Option<u64>,
+    /// What was seen.
+    why: Option<String>,
+    /// A mode other than 0444.
+    mode: Option<String>,
+    /// What a left-over is.
+    what: Option<Value>,
+    /// Its bytes.
+    bytes: Option<u64>,
+    /// A format that only a newer rematch reads.
+    format: Option<u32>,
 }
 
 /// Whether everything is there that runs need.

@@ -267,7 +267,9 @@ pub fn tail(log: &Path) -> String {
         file.take(TAIL).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    let text = read().unwrap_or_default();
+    // What a job wrote may be meant for its own terminal, but not for this one.
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let text = read().unwrap_or_default().replace(steers, " ");
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }

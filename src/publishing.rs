@@ -135,7 +135,13 @@ impl Ended {
             .map_err(failure)?;
         let places = results
             .place(store, &self.job, &entry.outputs, &self.before)
-            .map_err(|e| failure(e.message()))?;
+            .map_err(|e| Failure {
+                message: e.message().to_owned(),
+                help: Some(
+                    "move or remove what lies there, or choose another results folder with --out"
+                        .into(),
+                ),
+            })?;
         Ok((entry, places))
     }
 }

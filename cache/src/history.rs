@@ -193,6 +193,7 @@ impl Store {
         };
         // The lock comes before the line: whoever reads of this run finds it alive.
         let live = self.live_path(&id);
+        fs::create_folder(&fs::parent(&live))?;
         let held = File::create(&live).map_err(Error::io("create", &live))?;
         held.lock().map_err(Error::io("lock", &live))?;
         let start = StartLine {

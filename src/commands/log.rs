@@ -28,8 +28,9 @@ pub fn exec(global: &Global, job: &OneJob) -> Result<ExitCode> {
     let work = project.store.work_path(&id).join(LOG);
     let (bytes, finished) = match std::fs::read(&work) {
         Ok(bytes) => (bytes, false),
-        Err(_) => match project.store.get(&id)?.and_then(|entry| entry.log) {
-            Some(log) => (project.store.read_object(&log.digest)?, true),
+        Err(_) => match project.store.get(&id)?.map(|entry| entry.log) {
+            Some(Some(log)) => (project.store.read_object(&log.digest)?, true),
+            Some(None) => (Vec::new(), true),
             None => return Err(none()),
         },
     };

@@ -3,7 +3,7 @@
 //! Jobs that speak the protocol notice by themselves that their runner is gone. A program that knows nothing of it
 //! does not.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -12,6 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::strays::{self, Leash};
 
 /// How long orphans may take to end when asked.
 const GRACE: Duration = Duration::from_secs(5);
@@ -39,19 +41,19 @@ impl Guard {
         })
     }
 
-    /// From now on a process group is to be ended with the runner.
-    pub fn watch(&self, group: Pid) {
-        self.tell('+', group);
+    /// From now on a process group, and whoever holds this leash, is to be ended with the runner.
+    pub fn watch(&self, group: Pid, leash: &Leash) {
+        self.tell(&format!("+{} {}", group.as_raw_nonzero(), leash.number()));
     }
 
     /// A group has ended; its number may soon be another's.
     pub fn forget(&self, group: Pid) {
-        self.tell('-', group);
+        self.tell(&format!("-{}", group.as_raw_nonzero()));
     }
 
-    fn tell(&self, sign: char, group: Pid) {
+    fn tell(&self, order: &str) {
         if let Some(mut pipe) = self.process.stdin.as_ref() {
-            let _ = writeln!(pipe, "{sign}{}", group.as_raw_nonzero());
+            let _ = writeln!(pipe, "{order}");
         }
     }
 }
@@ -65,20 +67,22 @@ impl Drop for Guard {
 
 /// Is the guard: reads which groups there are, and ends those that are left when the runner is gone.
 pub fn stand(orders: impl BufRead) {
-    let mut groups = BTreeSet::new();
+    let mut groups: BTreeMap<i32, u64> = BTreeMap::new();
     for line in orders.lines().map_while(Result::ok) {
-        let group = line.get(1..).and_then(|number| number.parse().ok());
+        let mut numbers = line.get(1..).unwrap_or_default().split(' ');
+        let group = numbers.next().and_then(|number| number.parse().ok());
         let Some(group) = group.filter(|number| *number > 1) else {
             continue;
         };
         if line.starts_with('+') {
-            groups.insert(group);
+            let leash = numbers.next().and_then(|number| number.parse().ok());
+            groups.insert(group, leash.unwrap_or_default());
         } else {
             groups.remove(&group);
         }
     }
     let tell = |signal| {
-        for group in groups.iter().filter_map(|group| Pid::from_raw(*group)) {
+        for group in groups.keys().filter_map(|group| Pid::from_raw(*group)) {
             let _ = kill_process_group(group, signal);
         }
     };
@@ -87,9 +91,10 @@ pub fn stand(orders: impl BufRead) {
     };
     tell(Signal::TERM);
     let mut waited = Duration::ZERO;
-    while waited < GRACE && groups.iter().any(lives) {
+    while waited < GRACE && groups.keys().any(lives) {
         thread::sleep(TICK);
         waited += TICK;
     }
     tell(Signal::KILL);
+    groups.into_values().for_each(strays::end_holders);
 }

@@ -106,8 +106,8 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
         let leash = leash.map(|(leash, _theirs)| leash);
         let group = Pid::from_child(&child);
         let guard = self.guard.clone().filter(|_| !speaks);
-        if let Some(guard) = &guard {
-            guard.watch(group);
+        if let (Some(guard), Some(leash)) = (&guard, &leash) {
+            guard.watch(group, leash);
         }
         let running = Running {
             group,
@@ -131,8 +131,11 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
                 };
                 // Without a reader, its standard output is closed: events get lost, nothing else.
                 let _ = thread::Builder::new().spawn(read);
+            } else {
+                drop(listening);
             }
-            let timed_out = wait_for_end(group, timeout);
+            let grace = if speaks { GRACE } else { PATIENCE };
+            let timed_out = wait_for_end(group, timeout, grace);
             // What a job leaves behind must not hold its output open or write on.
             let _ = kill_process_group(group, Signal::KILL);
             if let Some(leash) = &leash {
@@ -236,7 +239,7 @@ fn tame(mut event: Event) -> Event {
 
 /// Waits until a group's leader has ended, and leaves it to be waited for. Stops the group when its
 /// time is over; says whether it was.
-fn wait_for_end(group: Pid, timeout: Option<Duration>) -> bool {
+fn wait_for_end(group: Pid, timeout: Option<Duration>, grace: Duration) -> bool {
     let ended = |options| match waitid(WaitId::Pid(group), WaitIdOptions::EXITED | options) {
         Ok(status) => status.is_some(),
         Err(error) => error != rustix::io::Errno::INTR,
@@ -249,7 +252,7 @@ fn wait_for_end(group: Pid, timeout: Option<Duration>) -> bool {
     let mut told = false;
     while !ended(WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG) {
         let late = start.elapsed().saturating_sub(timeout);
-        if late > GRACE {
+        if late > grace {
             let _ = kill_process_group(group, Signal::KILL);
         } else if late > Duration::ZERO && !told {
             told = true;

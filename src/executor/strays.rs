@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 
 /// How long they may take to die.
 const DEATH: Duration = Duration::from_secs(1);
@@ -28,9 +28,7 @@ impl Leash {
     pub fn end_strays(&self) {
         let since = Instant::now();
         while self.is_held() && since.elapsed() < DEATH {
-            for stray in self.holders() {
-                let _ = kill_process(stray, Signal::KILL);
-            }
+            end_holders(self.number());
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -41,20 +39,29 @@ impl Leash {
         !look[0].revents().contains(PollFlags::HUP)
     }
 
-    /// Other processes that hold the other end.
-    fn holders(&self) -> Vec<Pid> {
-        let Ok(stat) = rustix::fs::fstat(&self.ours) else {
-            return Vec::new();
+    /// What names the pipe, for whoever looks for its holders.
+    pub fn number(&self) -> u64 {
+        rustix::fs::fstat(&self.ours).map_or(0, |stat| stat.st_ino)
+    }
+}
+
+/// Kills every other process that holds the pipe with that number.
+pub fn end_holders(number: u64) {
+    let pipe = format!("pipe:[{number}]");
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for process in processes {
+        let pid = process
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        let Some(pid) = pid.and_then(Pid::from_raw).filter(|pid| *pid != getpid()) else {
+            continue;
         };
-        let pipe = format!("pipe:[{}]", stat.st_ino);
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = processes.filter_map(|process| {
-            let pid = process.file_name().to_str()?.parse().ok()?;
-            let files = std::fs::read_dir(process.path().join("fd")).ok()?;
-            let mut links = files.flatten().map(|file| std::fs::read_link(file.path()));
-            let holds = links.any(|link| link.is_ok_and(|to| to == Path::new(&pipe)));
-            (holds && pid != std::process::id().cast_signed()).then(|| Pid::from_raw(pid))?
-        });
-        pids.collect()
+        let files = std::fs::read_dir(process.path().join("fd"));
+        let mut files = files.into_iter().flatten().flatten();
+        if files.any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to == Path::new(&pipe)))
+        {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }

@@ -28,6 +28,8 @@ use crate::fs;
 
 /// Variables that every command sees.
 const VARIABLES: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "CUDA_VISIBLE_DEVICES"];
+/// A longer line goes to the shell as a file: Linux takes 128 kB in one argument.
+const LONGEST_LINE: usize = 100_000;
 /// How long a command may take to stop when told to.
 const GRACE: Duration = Duration::from_secs(5);
 /// How often to look whether it is to stop.
@@ -79,8 +81,14 @@ pub fn prepare(
     let text = |template: &Template, shell| resolve(template, &params, &job.outputs, shell);
     let mut command = match &params.run {
         Run::Shell(line) => {
-            let mut command = program("sh", &variable);
-            command.arg("-c").arg(text(line, true)?);
+            let (mut command, line) = (program("sh", &variable), text(line, true)?);
+            if line.len() < LONGEST_LINE {
+                command.arg("-c").arg(line);
+            } else {
+                let script = job.work.join("command.sh");
+                std::fs::write(&script, line).map_err(fs::at("write", &script))?;
+                command.arg(script);
+            }
             command
         }
         Run::Arguments(list) => {
