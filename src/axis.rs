@@ -1,6 +1,7 @@
 //! Axes, and the points that a stage fans out over.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -9,6 +10,9 @@ use crate::source::Place;
 
 /// More jobs than this in one stage are a mistake, not a sweep.
 pub const MAX_POINTS: usize = 1_000_000;
+
+/// Longer labels are no names.
+const MAX_LABEL: usize = 200;
 
 /// A named list of values.
 #[derive(Clone, Debug)]
@@ -55,34 +59,142 @@ impl AxisValue {
                 ));
             }
         };
-        if label.is_empty() || label.chars().any(|c| c.is_control() || "[],=".contains(c)) {
+        if label.is_empty()
+            || label.len() > MAX_LABEL
+            || label.chars().any(|c| c.is_control() || "[],=".contains(c))
+        {
             let error = Error::usage(format!(
                 "`{}` cannot stand in a job name",
                 label.escape_debug()
             ));
-            return Err(
-                error.help("give the value a `name` without brackets, commas and equals signs")
-            );
+            return Err(error.help(format!(
+                "give the value a `name` of at most {MAX_LABEL} bytes, without brackets, commas and equals signs"
+            )));
         }
         Ok(Self { label, value })
     }
 }
 
 /// Values for some axes, by number; one number per axis of a stage.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Point(pub Vec<(usize, usize)>);
 
-impl Point {
-    /// The part of this point on the given axes.
-    #[must_use]
-    pub fn on(&self, axes: &BTreeSet<usize>) -> Self {
-        Self(
-            self.0
-                .iter()
-                .copied()
-                .filter(|(axis, _)| axes.contains(axis))
-                .collect(),
-        )
+/// The points of a stage, each a row of value numbers: a sweep has tens of thousands.
+#[derive(Clone, Debug, Default)]
+pub struct Points {
+    axes: Vec<usize>,
+    /// `axes.len()` numbers a point.
+    values: Vec<u32>,
+    len: usize,
+    order: Order,
+}
+
+/// How the number of a point is found.
+#[derive(Clone, Debug)]
+enum Order {
+    /// The points are all combinations of so many values each, the last axis fastest.
+    Counted(Vec<usize>),
+    /// Some are left out or added.
+    Listed(HashMap<Box<[u32]>, usize>),
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self::Counted(Vec::new())
+    }
+}
+
+impl Points {
+    /// The only point of a stage without axes.
+    pub fn one() -> Self {
+        Self {
+            len: 1,
+            ..Self::default()
+        }
+    }
+
+    /// The axes that the points have values for, ascending.
+    pub fn axes(&self) -> &[usize] {
+        &self.axes
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The values of the `n`th point, one per axis.
+    pub fn values(&self, n: usize) -> &[u32] {
+        let width = self.axes.len();
+        &self.values[n * width..(n + 1) * width]
+    }
+
+    /// The `n`th point.
+    pub fn point(&self, n: usize) -> Point {
+        let values = self.values(n).iter().map(|value| *value as usize);
+        Point(self.axes.iter().copied().zip(values).collect())
+    }
+
+    /// The number of the point that agrees with the `n`th of `others`, which has all these axes.
+    pub fn find(&self, others: &Self, n: usize) -> Option<usize> {
+        let row = others.values(n);
+        let value = |axis: &usize| {
+            let column = others.axes.iter().position(|other| other == axis)?;
+            Some(row[column])
+        };
+        match &self.order {
+            Order::Counted(sizes) => {
+                let mut digits = sizes.iter().zip(&self.axes);
+                digits.try_fold(0, |number, (size, axis)| {
+                    let value = value(axis)? as usize;
+                    (value < *size).then_some(number * size + value)
+                })
+            }
+            Order::Listed(numbers) => {
+                let values: Option<Vec<u32>> = self.axes.iter().map(value).collect();
+                numbers.get(&*values?).copied()
+            }
+        }
+    }
+
+    /// These points by their values in the axes that `others` have, too.
+    pub fn grouped_for(&self, others: &Self) -> Groups {
+        let shared = |axis: &usize| others.axes.iter().position(|other| other == axis);
+        let mine: Vec<usize> = (0..self.axes.len())
+            .filter(|column| shared(&self.axes[*column]).is_some())
+            .collect();
+        let mut members: HashMap<Box<[u32]>, Vec<usize>> = HashMap::new();
+        for n in 0..self.len {
+            let row = self.values(n);
+            let values = mine.iter().map(|column| row[*column]).collect();
+            members.entry(values).or_default().push(n);
+        }
+        Groups {
+            theirs: self.axes.iter().filter_map(shared).collect(),
+            members,
+        }
+    }
+}
+
+/// The points of a stage in groups, as another stage collects them.
+#[derive(Clone, Debug)]
+pub struct Groups {
+    /// Where the axes that both have stand among those of the other stage.
+    theirs: Vec<usize>,
+    members: HashMap<Box<[u32]>, Vec<usize>>,
+}
+
+impl Groups {
+    /// The points that agree with the `n`th of the other stage.
+    pub fn of(&self, others: &Points, n: usize) -> &[usize] {
+        let row = others.values(n);
+        let values: Vec<u32> = self.theirs.iter().map(|column| row[*column]).collect();
+        self.members.get(&*values).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -148,24 +260,54 @@ impl Axes {
 
     /// The points of a stage that mentions `axes`: every combination of their values that at least
     /// one point of the whole sweep has.
-    pub fn points(&self, axes: &BTreeSet<usize>) -> Result<Vec<Point>> {
+    pub fn points(&self, axes: &BTreeSet<usize>) -> Result<Points> {
         let excludes: Vec<_> = self
             .exclude
             .iter()
             .filter(|point| point.iter().any(|(axis, _)| axes.contains(axis)))
             .collect();
+        let includes: Vec<Vec<_>> = self
+            .include
+            .iter()
+            .map(|point| {
+                point
+                    .iter()
+                    .copied()
+                    .filter(|(axis, _)| axes.contains(axis))
+            })
+            .map(Iterator::collect)
+            .filter(|fixed: &Vec<_>| !fixed.is_empty())
+            .collect();
+        let mut points = Points {
+            axes: axes.iter().copied().collect(),
+            ..Points::default()
+        };
+        if excludes.is_empty() && includes.is_empty() {
+            points.order = Order::Counted(axes.iter().map(|axis| self.list[*axis].swept).collect());
+            self.each(axes, &[], &mut |point| {
+                points
+                    .values
+                    .extend(point.iter().map(|(_, value)| *value as u32));
+                points.len += 1;
+            })?;
+            return Ok(points);
+        }
         let mut wide = axes.clone();
         wide.extend(
             excludes
                 .iter()
                 .flat_map(|point| point.iter().map(|(axis, _)| *axis)),
         );
-        let mut points = Vec::new();
-        let mut seen = HashSet::new();
-        let mut add = |point: Point| {
-            if seen.insert(point.clone()) {
-                points.push(point);
+        let mut numbers = HashMap::new();
+        let mut add = |point: &[(usize, usize)]| {
+            let mine = point.iter().filter(|(axis, _)| axes.contains(axis));
+            let values: Box<[u32]> = mine.map(|(_, value)| *value as u32).collect();
+            if let Entry::Vacant(place) = numbers.entry(values) {
+                points.values.extend(place.key());
+                place.insert(points.len);
+                points.len += 1;
             }
+            points.len
         };
         self.each(&wide, &[], &mut |point| {
             let excluded = excludes.iter().any(|exclude| {
@@ -174,19 +316,19 @@ impl Axes {
                 })
             });
             if !excluded {
-                add(Point(point.to_vec()).on(axes));
+                add(point);
             }
         })?;
-        for include in &self.include {
-            let fixed: Vec<_> = include
-                .iter()
-                .copied()
-                .filter(|(axis, _)| axes.contains(axis))
-                .collect();
-            if !fixed.is_empty() {
-                self.each(axes, &fixed, &mut |point| add(Point(point.to_vec())))?;
+        for fixed in &includes {
+            let mut count = 0;
+            self.each(axes, fixed, &mut |point| count = add(point))?;
+            if count > MAX_POINTS {
+                return Err(Error::usage(format!(
+                    "`include` makes more than {MAX_POINTS} points"
+                )));
             }
         }
+        points.order = Order::Listed(numbers);
         Ok(points)
     }
 
@@ -280,10 +422,9 @@ mod tests {
     }
 
     fn labels(axes: &Axes, on: &[usize]) -> Vec<String> {
-        axes.points(&on.iter().copied().collect())
-            .unwrap()
-            .iter()
-            .map(|p| axes.label(p))
+        let points = axes.points(&on.iter().copied().collect()).unwrap();
+        (0..points.len())
+            .map(|n| axes.label(&points.point(n)))
             .collect()
     }
 

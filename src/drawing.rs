@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use petgraph::graph::NodeIndex;
 
+use crate::error::Result;
 use crate::plan::{From, Plan};
 
 /// Boxes and what they read from one another.
@@ -25,13 +26,13 @@ pub struct Node {
 
 impl Drawing {
     /// One box per stage.
-    pub fn of_stages(plan: &Plan, wanted: &BTreeSet<NodeIndex>) -> Self {
-        let mut numbers: HashMap<&str, usize> = HashMap::new();
+    pub fn of_stages(plan: &Plan, wanted: &BTreeSet<NodeIndex>) -> Result<Self> {
+        let mut numbers: HashMap<String, usize> = HashMap::new();
         let mut nodes: Vec<Node> = Vec::new();
         let mut counts: Vec<usize> = Vec::new();
         for index in wanted {
-            let job = &plan.graph[*index];
-            let number = *numbers.entry(&job.stage).or_insert_with(|| {
+            let job = plan.job(*index)?;
+            let number = *numbers.entry(job.stage.clone()).or_insert_with(|| {
                 nodes.push(Node {
                     title: job.stage.clone(),
                     subtitle: job.declaration.kind.name.into(),
@@ -43,7 +44,7 @@ impl Drawing {
             counts[number] += 1;
             for input in &job.inputs {
                 if let From::Job(other, output) = &input.from
-                    && let Some(other) = numbers.get(plan.graph[*other].stage.as_str())
+                    && let Some(other) = numbers.get(plan.stage(*other))
                 {
                     nodes[number]
                         .reads
@@ -58,18 +59,18 @@ impl Drawing {
                 node.subtitle += &format!(" × {count}");
             }
         }
-        Self { nodes }
+        Ok(Self { nodes })
     }
 
     /// One box per job.
-    pub fn of_jobs(plan: &Plan, wanted: &BTreeSet<NodeIndex>) -> Self {
+    pub fn of_jobs(plan: &Plan, wanted: &BTreeSet<NodeIndex>) -> Result<Self> {
         let numbers: HashMap<NodeIndex, usize> = wanted
             .iter()
             .enumerate()
             .map(|(n, job)| (*job, n))
             .collect();
         let nodes = wanted.iter().map(|index| {
-            let job = &plan.graph[*index];
+            let job = plan.job(*index)?;
             let mut reads: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
             for input in &job.inputs {
                 if let From::Job(other, output) = &input.from {
@@ -79,15 +80,15 @@ impl Drawing {
                         .insert(output.clone());
                 }
             }
-            Node {
-                title: job.name.clone(),
+            Ok(Node {
+                title: job.name,
                 subtitle: job.declaration.kind.name.into(),
                 reads,
-            }
+            })
         });
-        Self {
-            nodes: nodes.collect(),
-        }
+        Ok(Self {
+            nodes: nodes.collect::<Result<_>>()?,
+        })
     }
 
     /// A line per box, and what it reads.
@@ -146,7 +147,19 @@ impl Drawing {
     /// Mermaid.
     pub fn mermaid(&self) -> String {
         let mut text = "flowchart LR\n".to_owned();
-        let quote = |label: &str| label.replace('"', "#quot;");
+        // A page shows labels as HTML.
+        let quote = |label: &str| {
+            [
+                ('#', "#35;"),
+                ('&', "#amp;"),
+                ('<', "#lt;"),
+                ('>', "#gt;"),
+                ('"', "#quot;"),
+                ('|', "#124;"),
+            ]
+            .iter()
+            .fold(label.to_owned(), |text, (c, code)| text.replace(*c, code))
+        };
         for (n, node) in self.nodes.iter().enumerate() {
             let _ = writeln!(
                 text,
@@ -288,7 +301,7 @@ mod tests {
             drawing.text()
         );
         assert!(drawing.dot().contains("n0 -> n2 [label=\"out<1>\\\"\"]"));
-        assert!(drawing.mermaid().contains("-->|out<1>#quot;| n2"));
+        assert!(drawing.mermaid().contains("-->|out#lt;1#gt;#quot;| n2"));
         let svg = drawing.svg();
         assert!(svg.contains("b &amp; c") && svg.matches("<path").count() == 3);
     }

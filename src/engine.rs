@@ -1,27 +1,31 @@
 //! The loop that runs a plan: looks up what is there, starts what fits, publishes what ends well.
 //!
 //! It knows jobs and keys, but neither stages nor how a process is started. Everything that takes
-//! time happens elsewhere (child processes, publishing threads) and comes back as a message.
+//! time happens elsewhere (child processes, publishing threads) and comes back as a message. A job holds
+//! nothing while it waits: its parameters, its key and the right to make it are taken when it starts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use petgraph::graph::NodeIndex;
 use rematch_cache::claim::{Claim, Reservation};
-use rematch_cache::entry::{Entry, Meta, Provenance};
-use rematch_cache::key::Key;
+use rematch_cache::history::{JobRecord, JobState};
+use rematch_cache::place::Placement;
 use rematch_cache::store::Store;
-use rematch_spec::job::{Failure, Report, exit};
+use rematch_spec::job::{self, Failure, Report, exit};
 use rematch_spec::kind::Program;
 
 use crate::error::{Error, Result};
 use crate::executor::{Ended, Executor, Launch, Message, Stop};
-use crate::freshness::{self, Known, Why};
+use crate::freshness::{Freshness, Verdict, Why};
 use crate::launch::{self, LOG};
-use crate::plan::{From as InputFrom, Plan};
+use crate::plan::{Job, Plan};
 use crate::progress::{Progress, RunEvent, Summary};
+use crate::publishing::{self, Published};
+use crate::queue::Queue;
 use crate::results::Results;
 use crate::slots::{Share, Slots};
 
@@ -35,12 +39,16 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 /// What to run and how.
 #[derive(Debug)]
 pub struct Settings {
-    /// The jobs that are wanted, with everything that they read from.
+    /// The jobs whose results are wanted, and those that they read from.
     pub wanted: BTreeSet<NodeIndex>,
+    /// Of those, the ones that may run.
+    pub may_run: BTreeSet<NodeIndex>,
     /// Jobs to run even if their results are there.
     pub force: BTreeSet<NodeIndex>,
     /// Go on with what does not depend on a failed job.
     pub keep_going: bool,
+    /// When the command began.
+    pub started: Instant,
     /// The program for light stages.
     pub light: PathBuf,
     /// The program for training.
@@ -52,20 +60,20 @@ pub struct Settings {
 enum State {
     /// Not asked for.
     Unwanted,
-    /// Some of what it reads is not there yet.
-    Waiting,
-    /// Everything that it reads is there; it can be looked up.
-    Ready,
-    /// Another runner is making it.
-    Held,
+    /// Some of what it reads, so many jobs, is not there yet.
+    Waiting(usize),
+    /// Another runner is making it; it is looked at again then.
+    Held(Instant),
     /// It must run, and waits for room.
-    Queued(Box<Reservation>, Why),
+    Queued(Why),
     /// It runs.
     Running(Box<Running>),
-    /// It ended well and is being put into the store.
-    Publishing { started: Instant },
-    /// It failed and will be tried again.
-    Resting { until: Instant },
+    /// It ended well and is being put into the store; it started then.
+    Publishing(Instant),
+    /// It failed, and will be tried again then.
+    Resting(Instant),
+    /// It must run, but was not selected.
+    Barred,
     /// Its result is there.
     Done,
     /// It failed for good.
@@ -76,6 +84,8 @@ enum State {
 
 #[derive(Debug)]
 struct Running {
+    job: Job,
+    file: job::Job,
     reservation: Reservation,
     share: Share,
     started: Instant,
@@ -88,7 +98,7 @@ pub enum Heard {
     /// From a job.
     Job(Message),
     /// A result is in the store, or could not be put there.
-    Published(NodeIndex, Box<rematch_cache::Result<Entry>>),
+    Published(NodeIndex, Box<Published>),
     /// The user, or the system, asks the run to stop.
     Signal,
 }
@@ -97,6 +107,15 @@ impl From<Message> for Heard {
     fn from(message: Message) -> Self {
         Self::Job(message)
     }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// In numbers.
+    pub summary: Summary,
+    /// What became of every wanted job; not there where all their results were.
+    pub jobs: Option<Vec<JobRecord>>,
 }
 
 /// A run.
@@ -108,12 +127,19 @@ pub struct Engine<'a, E> {
     slots: Slots,
     executor: E,
     progress: &'a mut dyn Progress,
+    freshness: Freshness<'a>,
     states: Vec<State>,
-    /// Attempts so far.
+    /// Attempts so far of jobs that ran.
     attempts: HashMap<NodeIndex, u32>,
-    known: Known,
+    /// Jobs to be looked up.
     ready: VecDeque<NodeIndex>,
-    queued: BTreeSet<NodeIndex>,
+    queue: Queue,
+    /// Jobs that run or are being published.
+    busy: usize,
+    /// Jobs that wait for another runner, or for their next attempt.
+    patient: BTreeSet<NodeIndex>,
+    /// Jobs of which it was told that another runner makes them.
+    told: BTreeSet<NodeIndex>,
     summary: Summary,
     /// No more jobs are started.
     closing: bool,
@@ -133,20 +159,13 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         executor: E,
         progress: &'a mut dyn Progress,
     ) -> Result<Self> {
-        for job in &settings.wanted {
-            let job = &plan.graph[*job];
-            slots.could_fit(&job.name, job.declaration.kind.program, &job.needs)?;
-        }
+        let freshness = Freshness::new(plan, store, results.out(), &settings.wanted)?;
         let (sender, receiver) = channel();
-        let states = plan.jobs().map(|job| {
-            if settings.wanted.contains(&job) {
-                State::Waiting
-            } else {
-                State::Unwanted
-            }
-        });
+        let mut states: Vec<State> = plan.jobs().map(|_| State::Unwanted).collect();
+        for job in &settings.wanted {
+            states[job.index()] = State::Waiting(0);
+        }
         Ok(Self {
-            states: states.collect(),
             plan,
             store,
             results,
@@ -154,10 +173,14 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
             slots,
             executor,
             progress,
+            freshness,
+            states,
             attempts: HashMap::new(),
-            known: Known::new(),
             ready: VecDeque::new(),
-            queued: BTreeSet::new(),
+            queue: Queue::default(),
+            busy: 0,
+            patient: BTreeSet::new(),
+            told: BTreeSet::new(),
             summary: Summary::default(),
             closing: false,
             signals: 0,
@@ -171,292 +194,385 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         self.sender.clone()
     }
 
-    /// Runs until nothing is left to do.
-    pub fn run(mut self) -> Result<Summary> {
-        let start = Instant::now();
+    /// Runs until nothing is left to do. What was found is kept for the next run, however this one ends.
+    pub fn run(mut self) -> Result<Outcome> {
+        let ended = self.go();
+        let jobs = (self.summary.fresh < self.settings.wanted.len()).then(|| self.job_records());
+        let kept = match self.freshness.into_ledger() {
+            Some(ledger) => self.store.keep_ledger(&self.plan.pipeline().name, &ledger),
+            None => Ok(()),
+        };
+        ended?;
+        kept?;
+        Ok(Outcome {
+            summary: self.summary,
+            jobs,
+        })
+    }
+
+    /// What became of every wanted job.
+    fn job_records(&self) -> Vec<JobRecord> {
+        let record = |job: &NodeIndex| {
+            let ran = self.attempts.contains_key(job);
+            let latest = self.freshness.latest_record(*job);
+            JobRecord {
+                job: self.plan.name(*job),
+                key: latest.and_then(|record| record.key),
+                state: match &self.states[job.index()] {
+                    State::Done if ran => JobState::Ran,
+                    State::Done => JobState::Fresh,
+                    State::Failed => JobState::Failed,
+                    State::Stopped => JobState::Stopped,
+                    _ => JobState::Skipped,
+                },
+                seconds: latest.filter(|_| ran).map_or(0.0, |record| record.seconds),
+            }
+        };
+        self.settings.wanted.iter().map(record).collect()
+    }
+
+    fn go(&mut self) -> Result<()> {
         self.progress.on(&RunEvent::Started {
-            pipeline: &self.plan.pipeline,
+            pipeline: &self.plan.pipeline().name,
             jobs: self.settings.wanted.len(),
         });
-        for job in self.settings.wanted.clone() {
-            self.wake(job);
+        for job in &self.settings.wanted {
+            let upstream = self.plan.upstream(*job).count();
+            self.states[job.index()] = State::Waiting(upstream);
+            if upstream == 0 {
+                self.ready.push_back(*job);
+            }
         }
         loop {
-            while let Some(job) = self.ready.pop_front() {
-                self.look_up(job)?;
-            }
+            self.look_up_ready()?;
             self.start_what_fits()?;
-            if self.at_rest() {
-                break;
-            }
-            match self.receiver.recv_timeout(POLL) {
-                Ok(heard) => {
-                    self.hear(heard)?;
-                    while let Ok(heard) = self.receiver.try_recv() {
-                        self.hear(heard)?;
-                    }
+            // What was to start may have turned out to be there already.
+            if self.ready.is_empty() {
+                if self.at_rest() {
+                    break;
                 }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+                self.listen();
             }
             self.look_again();
         }
-        self.summary.skipped = self
-            .states
-            .iter()
-            .filter(|state| {
-                matches!(
-                    state,
-                    State::Waiting
-                        | State::Ready
-                        | State::Queued(..)
-                        | State::Held
-                        | State::Resting { .. }
-                )
-            })
-            .count();
-        self.summary.seconds = start.elapsed().as_secs_f64();
+        self.finish();
+        Ok(())
+    }
+
+    /// Waits for news, or for the time to look again at what waits for others.
+    fn listen(&mut self) {
+        match self.receiver.recv_timeout(POLL) {
+            Ok(heard) => self.hear(heard),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+        }
+        while let Ok(heard) = self.receiver.try_recv() {
+            self.hear(heard);
+        }
+    }
+
+    /// Counts what was not started, and ends the report.
+    fn finish(&mut self) {
+        let left = self.states.iter().filter(|state| {
+            matches!(
+                state,
+                State::Waiting(_)
+                    | State::Queued(_)
+                    | State::Held(_)
+                    | State::Resting(_)
+                    | State::Barred
+            )
+        });
+        self.summary.skipped = left.count();
+        self.summary.seconds = self.settings.started.elapsed().as_secs_f64();
         self.progress.on(&RunEvent::Finished {
             summary: &self.summary,
         });
-        Ok(self.summary)
     }
 
     /// Whether nothing runs and nothing can start.
     fn at_rest(&self) -> bool {
-        !self.states.iter().any(|state| match state {
-            State::Running(_) | State::Publishing { .. } => true,
-            State::Ready | State::Queued(..) | State::Held | State::Resting { .. } => !self.closing,
-            _ => false,
-        })
+        let nothing_waits = self.queue.is_empty() && self.patient.is_empty();
+        self.busy == 0 && (self.closing || nothing_waits)
     }
 
-    /// Makes a waiting job ready when all that it reads is there.
-    fn wake(&mut self, job: NodeIndex) {
-        let waits = matches!(self.states[job.index()], State::Waiting);
-        if waits
-            && self
-                .plan
-                .upstream(job)
-                .all(|other| self.known.contains_key(&other))
-        {
-            self.states[job.index()] = State::Ready;
-            self.ready.push_back(job);
+    /// Looks at the jobs about whose inputs everything is known: their results are there, or they must run.
+    fn look_up_ready(&mut self) -> Result<()> {
+        let fresh = self.summary.fresh;
+        while let Some(job) = self.ready.pop_front() {
+            let forced = self.settings.force.contains(&job) && !self.attempts.contains_key(&job);
+            match self.freshness.look(job)? {
+                Verdict::Fresh { placed, .. } if !forced => self.fresh(job, placed)?,
+                Verdict::Run(_, why) if !forced => self.queue(job, why)?,
+                _ => {
+                    self.freshness.forget(job);
+                    self.queue(job, Why::Forced)?;
+                }
+            }
+        }
+        let jobs = self.summary.fresh - fresh;
+        if jobs > 0 {
+            self.progress.on(&RunEvent::Fresh { jobs });
+        }
+        Ok(())
+    }
+
+    /// Takes note of a result that is there.
+    fn fresh(&mut self, job: NodeIndex, placed: bool) -> Result<()> {
+        if !placed {
+            let spec = self.plan.job(job)?;
+            let now = self.freshness.outputs(job);
+            let before = self.freshness.recorded_outputs(job);
+            let places = self.results.place(self.store, &spec, &now, &before)?;
+            self.note_places(job, &places);
+        }
+        self.summary.fresh += 1;
+        self.done(job);
+        Ok(())
+    }
+
+    /// Notes where results were placed, and says what was moved aside for them.
+    fn note_places(&mut self, job: NodeIndex, places: &[(String, Placement)]) {
+        let aside = places.iter().filter_map(|(_, place)| place.aside.as_ref());
+        self.tell_of_edits(&self.plan.name(job), aside);
+        self.freshness.note_places(job, places);
+    }
+
+    fn tell_of_edits<'p>(&mut self, job: &str, aside: impl Iterator<Item = &'p PathBuf>) {
+        for path in aside {
+            let text = format!(
+                "what lay in the place of a result of {job} was edited by hand, or not made by rematch; it is now {}",
+                path.display()
+            );
+            self.progress.on(&RunEvent::Warning { text: &text });
         }
     }
 
-    /// Takes a job's result from the store, or the right to make it.
-    fn look_up(&mut self, job: NodeIndex) -> Result<()> {
-        if self.closing {
+    /// Wakes what waited for a result.
+    fn done(&mut self, job: NodeIndex) {
+        self.states[job.index()] = State::Done;
+        for other in self.plan.downstream(job) {
+            if let State::Waiting(missing) = &mut self.states[other.index()] {
+                *missing -= 1;
+                if *missing == 0 {
+                    self.ready.push_back(other);
+                }
+            }
+        }
+    }
+
+    /// Lets a job wait for room, if it may run.
+    fn queue(&mut self, job: NodeIndex, why: Why) -> Result<()> {
+        if !self.settings.may_run.contains(&job) {
+            self.states[job.index()] = State::Barred;
+            self.summary.barred += 1;
             return Ok(());
         }
-        let key = freshness::key(self.plan, job, &self.known, self.store)?;
-        let forced = self.settings.force.contains(&job);
-        let claim = if forced {
+        let spec = self.plan.job(job)?;
+        let program = spec.declaration.kind.program;
+        self.slots.could_fit(&spec.name, program, &spec.needs)?;
+        self.queue.add(job, program, spec.needs);
+        self.states[job.index()] = State::Queued(why);
+        Ok(())
+    }
+
+    fn start_what_fits(&mut self) -> Result<()> {
+        while !self.closing
+            && let Some((job, share)) = self.queue.take(&mut self.slots)
+        {
+            let state = std::mem::replace(&mut self.states[job.index()], State::Stopped);
+            match state {
+                State::Queued(why) => self.claim(job, &why, share)?,
+                _ => self.slots.give_back(&share),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the right to make a result, and starts its job. Another runner may have made it meanwhile, or be at it.
+    fn claim(&mut self, job: NodeIndex, why: &Why, share: Share) -> Result<()> {
+        let spec = self.plan.job(job)?;
+        let key = self.freshness.key(&spec)?;
+        let claim = if *why == Why::Forced {
             self.store.try_reclaim(&key)?
         } else {
             self.store.try_claim(&key)?
         };
         match claim {
             Claim::Hit(entry) => {
-                self.summary.fresh += 1;
-                self.progress.on(&RunEvent::Fresh {
-                    job: &self.plan.graph[job].name,
-                });
-                self.done(job, &key, &entry)?;
-            }
-            Claim::Reserved(reservation) => {
-                let why = if forced {
-                    Why::Forced
-                } else {
-                    freshness::why(self.plan, job, &key, self.store)?
-                };
-                self.states[job.index()] = State::Queued(Box::new(reservation), why);
-                self.queued.insert(job);
+                self.slots.give_back(&share);
+                self.freshness.note(job, &spec, &entry);
+                self.progress.on(&RunEvent::Fresh { jobs: 1 });
+                self.fresh(job, false)
             }
             Claim::Busy => {
-                if !matches!(self.states[job.index()], State::Held) {
+                self.slots.give_back(&share);
+                if self.told.insert(job) {
                     let by = self.store.holder(&key.id());
                     self.progress.on(&RunEvent::JobHeld {
-                        job: &self.plan.graph[job].name,
+                        job: &spec.name,
                         by: &by,
                     });
                 }
-                self.states[job.index()] = State::Held;
+                self.states[job.index()] = State::Held(Instant::now() + POLL);
+                self.patient.insert(job);
+                Ok(())
             }
+            Claim::Reserved(reservation) => self.start(job, spec, reservation, why, share),
         }
-        Ok(())
-    }
-
-    /// Notes a result and wakes what waited for it.
-    fn done(&mut self, job: NodeIndex, key: &Key, entry: &Entry) -> Result<()> {
-        self.store
-            .remember(&self.plan.pipeline, &self.plan.graph[job].name, key)?;
-        self.results
-            .place(self.store, &self.plan.graph[job], entry)?;
-        self.known.insert(job, entry.outputs.clone());
-        self.states[job.index()] = State::Done;
-        for other in self.plan.downstream(job).collect::<Vec<_>>() {
-            self.wake(other);
-        }
-        Ok(())
-    }
-
-    fn start_what_fits(&mut self) -> Result<()> {
-        if self.closing {
-            return Ok(());
-        }
-        for job in self.queued.clone() {
-            if self.closing {
-                break;
-            }
-            let spec = &self.plan.graph[job];
-            let Some(share) = self.slots.take(spec.declaration.kind.program, &spec.needs) else {
-                continue;
-            };
-            self.queued.remove(&job);
-            let State::Queued(reservation, why) =
-                std::mem::replace(&mut self.states[job.index()], State::Ready)
-            else {
-                self.slots.give_back(&share);
-                continue;
-            };
-            self.start(job, *reservation, &why, share)?;
-        }
-        Ok(())
     }
 
     fn start(
         &mut self,
-        job: NodeIndex,
+        index: NodeIndex,
+        job: Job,
         reservation: Reservation,
         why: &Why,
         share: Share,
     ) -> Result<()> {
-        let spec = &self.plan.graph[job];
-        let attempt = self.attempts.entry(job).or_insert(0);
+        let attempt = self.attempts.entry(index).or_insert(0);
         *attempt += 1;
         self.progress.on(&RunEvent::JobStarted {
-            job: &spec.name,
+            job: &job.name,
             why,
             attempt: *attempt,
         });
-        if !spec.declaration.kind.resumes || self.settings.force.contains(&job) && *attempt == 1 {
+        if !job.declaration.kind.resumes || *why == Why::Forced {
             reservation.fresh()?;
         }
-        self.store
-            .remember(&self.plan.pipeline, &spec.name, reservation.key())?;
-        let job_file = launch::prepare(
-            self.plan,
-            job,
-            &reservation,
-            &share,
-            &self.known,
-            self.store,
-        )?;
+        let before = self.freshness.recorded_outputs(index);
+        self.freshness.note_attempt(index, reservation.key());
+        let (plan, known) = (self.plan, &self.freshness);
+        let file = launch::prepare(plan, &job, &reservation, &share, known, self.store)?;
         let work = reservation.work().to_owned();
-        self.results
-            .show_live(spec, &|output| launch::output_path(&work, spec, output))?;
-        let command = match spec.declaration.kind.program {
-            Program::Light => vec![self.settings.light.clone(), "stage".into(), job_file],
-            Program::Trainer => vec![self.settings.trainer.clone(), job_file],
+        let aside = self
+            .results
+            .show_live(self.store, &job, &before, &|output| {
+                launch::output_path(&work, &job, output)
+            })?;
+        self.tell_of_edits(&job.name, aside.iter());
+        let program = job.declaration.kind.program;
+        let process = match program {
+            Program::Light => {
+                let mut light = Command::new(&self.settings.light);
+                light.arg("stage");
+                Some(light)
+            }
+            Program::Trainer => Some(Command::new(&self.settings.trainer)),
+            Program::Own => None,
         };
-        let devices = self.slots.visible_devices(&share);
+        let process = match launch::process(&file, process, &self.slots.visible_devices(&share)) {
+            Ok(process) => process,
+            Err(error) => {
+                self.slots.give_back(&share);
+                self.fail(index, &job, &error.failure(), "", error.exit_code());
+                return Ok(());
+            }
+        };
         let launch = Launch {
-            id: job.index(),
-            command,
-            env: vec![("CUDA_VISIBLE_DEVICES".into(), devices)],
+            id: index.index(),
+            process,
+            speaks: program != Program::Own,
             log: work.join(LOG),
-            work,
-            timeout: spec.needs.timeout,
+            timeout: job.needs.timeout,
         };
+        self.executor.get_ready();
         // The child holds the key's lock as well: if this process is killed, the next run waits for
         // the child to end before it touches the work folder.
         let lock = reservation.inheritable()?;
         let started = self.executor.start(launch, self.sender.clone());
         drop(lock);
-        match started {
-            Ok(()) => {
-                let running = Running {
-                    reservation,
-                    share,
-                    started: Instant::now(),
-                    began: launch::unix_time(),
-                };
-                self.states[job.index()] = State::Running(Box::new(running));
-                Ok(())
-            }
-            Err(error) => {
-                self.slots.give_back(&share);
-                let trainer = spec.declaration.kind.program == Program::Trainer;
-                let help = "`make setup`, then `cargo build --release`, makes it; `rematch doctor` looks at everything";
-                let failure = Failure {
-                    message: error.message().to_owned(),
-                    help: trainer.then(|| help.to_owned()),
-                };
-                self.fail(job, &failure, "", exit::USAGE);
-                Ok(())
-            }
+        if let Err(error) = started {
+            self.slots.give_back(&share);
+            let help = match program {
+                Program::Light => None,
+                Program::Trainer => Some(
+                    "`make setup`, then `cargo build --release`, makes it; `rematch doctor` looks at everything",
+                ),
+                Program::Own => Some("give the program's path, or put its folder into PATH"),
+            };
+            let failure = Failure {
+                message: error.message().to_owned(),
+                help: help.map(str::to_owned),
+            };
+            self.fail(index, &job, &failure, "", exit::USAGE);
+            return Ok(());
         }
+        let running = Running {
+            job,
+            file,
+            reservation,
+            share,
+            started: Instant::now(),
+            began: launch::unix_time(),
+        };
+        self.states[index.index()] = State::Running(Box::new(running));
+        self.busy += 1;
+        Ok(())
     }
 
-    fn hear(&mut self, heard: Heard) -> Result<()> {
+    fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Job(Message::Event(id, event)) => {
-                let job = &self.plan.graph[NodeIndex::new(id)].name;
-                self.progress.on(&RunEvent::JobSays { job, says: &event });
-                Ok(())
-            }
-            Heard::Job(Message::Ended(id, ended)) => {
-                self.ended(NodeIndex::new(id), &ended);
-                Ok(())
-            }
-            Heard::Published(job, result) => self.published(job, *result),
-            Heard::Signal => {
-                self.signals += 1;
-                self.closing = true;
-                self.summary.interrupted = true;
-                let running: Vec<usize> = (0..self.states.len())
-                    .filter(|id| matches!(self.states[*id], State::Running(_)))
-                    .collect();
-                if self.signals == 1 {
-                    self.progress.on(&RunEvent::Stopping {
-                        running: running.len(),
-                    });
+                if let State::Running(running) = &self.states[id] {
+                    let job = &running.job.name;
+                    self.progress.on(&RunEvent::JobSays { job, says: &event });
                 }
-                for id in running {
-                    self.executor.stop(
-                        id,
-                        if self.signals == 1 {
-                            Stop::Gently
-                        } else {
-                            Stop::Now
-                        },
-                    );
-                }
-                Ok(())
             }
+            Heard::Job(Message::Ended(id, ended)) => self.ended(NodeIndex::new(id), &ended),
+            Heard::Published(job, published) => self.published(job, *published),
+            Heard::Signal => self.stop(),
         }
     }
 
-    fn ended(&mut self, job: NodeIndex, ended: &Ended) {
-        let State::Running(running) =
-            std::mem::replace(&mut self.states[job.index()], State::Stopped)
-        else {
+    /// Asks running jobs to end; the second time kills them.
+    fn stop(&mut self) {
+        self.signals += 1;
+        self.closing = true;
+        self.summary.interrupted = true;
+        let running: Vec<usize> = (0..self.states.len())
+            .filter(|id| matches!(self.states[*id], State::Running(_)))
+            .collect();
+        let how = if self.signals == 1 {
+            self.progress.on(&RunEvent::Stopping {
+                running: running.len(),
+            });
+            Stop::Gently
+        } else {
+            Stop::Now
+        };
+        for id in running {
+            self.executor.stop(id, how);
+        }
+    }
+
+    fn ended(&mut self, index: NodeIndex, ended: &Ended) {
+        let state = std::mem::replace(&mut self.states[index.index()], State::Stopped);
+        let State::Running(running) = state else {
+            self.states[index.index()] = state;
             return;
         };
         self.slots.give_back(&running.share);
+        self.busy -= 1;
         let work = running.reservation.work().to_owned();
-        let report = launch::read_report(&work);
-        // Jobs that cannot save anything just die when they are asked to stop.
-        let stopped = *ended == Ended::Exit(exit::INTERRUPTED) || self.signals > 0;
+        let own = running.job.declaration.kind.program == Program::Own;
+        let report = if own {
+            Report {
+                error: Some(launch::describe_own(ended, &work)),
+                ..Report::default()
+            }
+        } else {
+            launch::read_report(&work)
+        };
+        // Jobs that cannot save anything just die when they are asked to stop. What the code of any
+        // program means, nobody knows.
+        let stopped = self.signals > 0 || !own && *ended == Ended::Exit(exit::INTERRUPTED);
         match ended {
-            Ended::Exit(exit::DONE) => self.publish(job, *running, report),
-            _ if stopped => self.stopped(job),
+            Ended::Exit(exit::DONE) => self.publish(index, *running, report),
+            _ if stopped => self.stopped(running.job.name),
             _ => {
-                let code = if let Ended::Exit(code) = ended {
-                    *code
-                } else {
-                    exit::FAILED
+                let code = match ended {
+                    Ended::Exit(code) if !own => *code,
+                    _ => exit::FAILED,
                 };
                 // A job whose time is over reports that it was told to stop, which is not the reason.
                 let reported = report
@@ -464,139 +580,97 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
                     .filter(|_| !matches!(ended, Ended::TimedOut(_)));
                 let failure = reported.unwrap_or_else(|| launch::describe(ended));
                 let log = launch::tail(&work.join(LOG));
-                self.fail(job, &failure, &log, code);
+                self.fail(index, &running.job, &failure, &log, code);
             }
         }
     }
 
-    fn stopped(&mut self, job: NodeIndex) {
-        let name = &self.plan.graph[job].name;
-        self.progress.on(&RunEvent::JobStopped { job: name });
-        self.summary.stopped.push(name.clone());
-        self.states[job.index()] = State::Stopped;
+    fn stopped(&mut self, name: String) {
+        self.progress.on(&RunEvent::JobStopped { job: &name });
+        self.summary.stopped.push(name);
         // A job that was told to stop by somebody else (a scheduler, say) ends the run as well.
         self.closing = true;
         self.summary.interrupted = true;
     }
 
-    /// Puts a job's outputs into the store, in a thread of its own.
-    fn publish(&mut self, job: NodeIndex, running: Running, report: Report) {
-        let spec = &self.plan.graph[job];
+    /// Puts a job's outputs into the store and into their places, in a thread of its own.
+    fn publish(&mut self, index: NodeIndex, running: Running, report: Report) {
         let Running {
+            job,
+            file,
             reservation,
             started,
             began,
             ..
         } = running;
-        self.states[job.index()] = State::Publishing { started };
-        // What the user changed while the job ran may or may not be in its result.
-        for input in &spec.inputs {
-            let InputFrom::File(path) = &input.from else {
-                continue;
-            };
-            let now = self.store.artifact_of(path).map(|artifact| artifact.digest);
-            if reservation.key().inputs.get(&input.name) != now.as_ref().ok() {
-                let failure = Failure {
-                    message: format!("{} changed while the job ran", path.display()),
-                    help: Some("run again".into()),
-                };
-                self.fail(job, &failure, "", exit::FAILED);
-                return;
-            }
-        }
-        let work = reservation.work().to_owned();
-        let outputs: BTreeMap<String, PathBuf> = spec
-            .declaration
-            .outputs
-            .iter()
-            .map(|output| {
-                (
-                    output.name.clone(),
-                    launch::output_path(&work, spec, &output.name),
-                )
-            })
-            .collect();
-        let meta = Meta {
-            metrics: report.metrics,
-            provenance: Provenance {
-                rematch: env!("CARGO_PKG_VERSION").into(),
-                host: launch::host(),
-                user: std::env::var("USER").ok(),
-                started: began,
-                seconds: started.elapsed().as_secs_f64(),
-                attempt: self.attempts.get(&job).copied().unwrap_or(1),
-                job: spec.name.clone(),
-                pipeline: self.plan.pipeline.clone(),
-                facts: report.facts,
-            },
+        self.states[index.index()] = State::Publishing(started);
+        self.busy += 1;
+        let ended = publishing::Ended {
+            inputs: self.freshness.inputs(&job),
+            before: self.freshness.recorded_outputs(index),
+            pipeline: self.plan.pipeline().name.clone(),
+            attempt: self.attempts.get(&index).copied().unwrap_or(1),
+            seconds: started.elapsed().as_secs_f64(),
+            began,
+            job,
+            file,
+            report,
         };
+        let (store, results) = (self.store.clone(), self.results.clone());
         let sender = self.sender.clone();
         std::thread::spawn(move || {
-            let log = work.join(LOG);
-            let log = log.exists().then_some(log);
-            let result = reservation.publish(&outputs, log.as_deref(), meta);
-            let _ = sender.send(Heard::Published(job, Box::new(result)));
+            let published = ended.publish(&store, &results, reservation);
+            let _ = sender.send(Heard::Published(index, Box::new(published)));
         });
     }
 
-    fn published(&mut self, job: NodeIndex, result: rematch_cache::Result<Entry>) -> Result<()> {
-        let State::Publishing { started } = self.states[job.index()] else {
-            return Ok(());
+    fn published(&mut self, index: NodeIndex, published: Published) {
+        let State::Publishing(started) = self.states[index.index()] else {
+            return;
         };
+        self.busy -= 1;
+        let Published { job, result } = published;
         match result {
-            Ok(entry) => {
+            Ok((entry, places)) => {
+                self.freshness.note(index, &job, &entry);
+                self.note_places(index, &places);
                 self.summary.ran += 1;
-                let seconds = started.elapsed().as_secs_f64();
-                self.done(job, &entry.key.clone(), &entry)?;
+                self.done(index);
                 self.progress.on(&RunEvent::JobDone {
-                    job: &self.plan.graph[job].name,
-                    seconds,
+                    job: &job.name,
+                    seconds: started.elapsed().as_secs_f64(),
                 });
             }
-            Err(error) => {
-                let failure = Failure {
-                    message: error.to_string(),
-                    help: None,
-                };
-                self.fail(job, &failure, "", exit::FAILED);
-            }
+            Err(failure) => self.fail(index, &job, &failure, "", exit::FAILED),
         }
-        Ok(())
     }
 
     /// Notes a failure: the job is tried again, or it is over.
-    fn fail(&mut self, job: NodeIndex, failure: &Failure, log: &str, code: i32) {
-        let spec = &self.plan.graph[job];
-        let attempts = self.attempts.get(&job).copied().unwrap_or(1);
+    fn fail(&mut self, index: NodeIndex, job: &Job, failure: &Failure, log: &str, code: i32) {
+        let attempts = self.attempts.get(&index).copied().unwrap_or(1);
         let hopeless = matches!(code, exit::USAGE | exit::DIVERGED);
-        let retry = (!hopeless && !self.closing && attempts <= spec.needs.retries)
+        let retry = (!hopeless && !self.closing && attempts <= job.needs.retries)
             .then(|| LONGEST_BACK_OFF.min(BACK_OFF * 2u32.saturating_pow(attempts - 1)));
         self.progress.on(&RunEvent::JobFailed {
-            job: &spec.name,
+            job: &job.name,
             failure,
             log,
             retry_in: retry.map(|wait| wait.as_secs_f64()),
         });
         if let Some(wait) = retry {
-            self.states[job.index()] = State::Resting {
-                until: Instant::now() + wait,
-            };
+            self.states[index.index()] = State::Resting(Instant::now() + wait);
+            self.patient.insert(index);
             return;
         }
-        self.states[job.index()] = State::Failed;
-        self.summary.failed.push(spec.name.clone());
+        self.states[index.index()] = State::Failed;
+        self.summary.failed.push(job.name.clone());
         if !self.settings.keep_going && !self.closing {
             self.closing = true;
-            let running = self
-                .states
-                .iter()
-                .filter(|state| matches!(state, State::Running(_)))
-                .count();
-            if running > 0 {
-                let jobs = if running == 1 {
+            if self.busy > 0 {
+                let jobs = if self.busy == 1 {
                     "1 running job"
                 } else {
-                    &format!("{running} running jobs")
+                    &format!("{} running jobs", self.busy)
                 };
                 let text =
                     format!("no more jobs start; waiting for {jobs} to end (--keep-going goes on)");
@@ -605,18 +679,17 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         }
     }
 
-    /// Looks again at jobs that wait for time or for another runner.
+    /// Lets jobs whose wait is over try again.
     fn look_again(&mut self) {
-        for (index, state) in self.states.iter_mut().enumerate() {
-            match state {
-                State::Held => self.ready.push_back(NodeIndex::new(index)),
-                State::Resting { until } if *until <= Instant::now() => {
-                    *state = State::Ready;
-                    self.ready.push_back(NodeIndex::new(index));
+        let now = Instant::now();
+        self.patient
+            .retain(|index| match self.states[index.index()] {
+                State::Held(until) | State::Resting(until) if until > now => true,
+                _ => {
+                    self.ready.push_back(*index);
+                    false
                 }
-                _ => {}
-            }
-        }
+            });
     }
 }
 

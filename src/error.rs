@@ -4,6 +4,13 @@ use std::fmt;
 
 use crate::source::Place;
 
+/// Characters of a message beyond which only its ends are shown: some file's content is in it.
+const LONGEST: usize = 1000;
+/// So many names are worth listing as known.
+const MOST_KNOWN: usize = 24;
+/// A longer name is no slip of one that is known.
+const LONGEST_SLIP: usize = 100;
+
 /// Result with this package's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -22,6 +29,8 @@ struct Inner {
 /// Decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
+    /// What was asked for is not there.
+    Absent,
     /// The pipeline, a flag or a name is wrong: nothing ran.
     Usage,
     /// The store, the file system or a program failed.
@@ -34,6 +43,11 @@ impl Error {
         Self::new(Class::Usage, message.into())
     }
 
+    /// What was asked for is not there.
+    pub fn absent(message: impl Into<String>) -> Self {
+        Self::new(Class::Absent, message.into())
+    }
+
     /// Something outside failed.
     pub fn system(message: impl Into<String>) -> Self {
         Self::new(Class::System, message.into())
@@ -42,7 +56,7 @@ impl Error {
     fn new(class: Class, message: String) -> Self {
         Self(Box::new(Inner {
             class,
-            message,
+            message: printable(message),
             place: None,
             help: None,
         }))
@@ -58,7 +72,7 @@ impl Error {
     /// With what to do next, unless it says so already.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.0.help.get_or_insert_with(|| help.into());
+        self.0.help.get_or_insert_with(|| printable(help.into()));
         self
     }
 
@@ -69,7 +83,14 @@ impl Error {
         match closest(unknown, &known) {
             Some(name) => self.help(format!("did you mean `{name}`?")),
             None if known.is_empty() => self,
-            None => self.help(format!("known: {}", known.join(", "))),
+            None => {
+                let more = match known.len().saturating_sub(MOST_KNOWN) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                let first = &known[..known.len().min(MOST_KNOWN)];
+                self.help(format!("known: {}{more}", first.join(", ")))
+            }
         }
     }
 
@@ -115,11 +136,38 @@ impl From<rematch_cache::Error> for Error {
     }
 }
 
+/// A text that fits on a screen and cannot steer it: names and values out of files may be as long as
+/// these, and hold anything.
+pub(crate) fn printable(text: String) -> String {
+    let ends = || {
+        let (start, _) = text.char_indices().nth(LONGEST * 3 / 4)?;
+        let (end, _) = text.char_indices().rev().nth(LONGEST / 4)?;
+        (start < end).then(|| format!("{} … {}", &text[..start], &text[end..]))
+    };
+    let text = ends().unwrap_or(text);
+    if !text.contains(|c: char| c.is_control() && c != '\n') {
+        return text;
+    }
+    let escape = |c: char| {
+        if c.is_control() && c != '\n' {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(escape).collect()
+}
+
 /// The known name that differs least from `unknown`, if it is near enough to be meant.
 fn closest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
-    let limit = unknown.chars().count() / 3;
+    let length = unknown.chars().count();
+    let limit = length / 3;
+    if length > LONGEST_SLIP {
+        return None;
+    }
     let near = known
         .iter()
+        .filter(|name| name.chars().count().abs_diff(length) <= limit)
         .map(|name| (distance(unknown, name), *name))
         .min_by_key(|(d, _)| *d);
     near.filter(|(d, _)| *d <= limit).map(|(_, name)| name)
@@ -152,5 +200,23 @@ mod tests {
         assert_eq!(closest("lables", &["labels", "seed"]), Some("labels"));
         assert_eq!(closest("sed", &["labels", "seed"]), Some("seed"));
         assert_eq!(closest("zebra", &["labels", "seed"]), None);
+    }
+
+    #[test]
+    fn a_message_is_short_whatever_is_in_it() {
+        let long = "é".repeat(1_000_000);
+        let known: Vec<String> = (0..50_000).map(|n| format!("name{n}")).collect();
+        let error = Error::usage(format!("`{long}` is unknown"))
+            .suggest(&long, known.iter().map(String::as_str));
+        assert!(error.message().starts_with("`éé") && error.message().ends_with("é` is unknown"));
+        assert!(error.to_string().len() < 4000);
+        assert!(error.advice().unwrap().ends_with("name23 and 49976 more"));
+    }
+
+    #[test]
+    fn a_message_cannot_steer_a_terminal() {
+        let error = Error::usage("`\x1b[2Ja\u{9b}1m` is\nunknown").help("not `\r`");
+        assert_eq!(error.message(), "`\\u{1b}[2Ja\\u{9b}1m` is\nunknown");
+        assert_eq!(error.advice(), Some("not `\\r`"));
     }
 }

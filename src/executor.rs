@@ -1,9 +1,12 @@
 //! Where a job's process runs. An executor starts processes and reports what becomes of them; it
 //! knows no graph and no store.
 
+pub mod guard;
 pub mod local;
+mod strays;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -12,16 +15,15 @@ use rematch_spec::job::Event;
 use crate::error::Result;
 
 /// A process to start.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Launch {
     /// What messages call it: a number that the caller chose.
     pub id: usize,
-    /// The program and its arguments.
-    pub command: Vec<PathBuf>,
-    /// Environment variables beside those of this process.
-    pub env: Vec<(String, String)>,
-    /// Working directory.
-    pub work: PathBuf,
+    /// The program with its arguments, environment and working directory.
+    pub process: Command,
+    /// Whether it speaks the job protocol: events on its standard output, the order to stop on its standard input.
+    /// The output of another program goes into the log.
+    pub speaks: bool,
     /// File that takes what it writes for people; appended to.
     pub log: PathBuf,
     /// When to stop it.
@@ -59,6 +61,9 @@ pub enum Stop {
 
 /// Starts processes somewhere.
 pub trait Executor<M: From<Message> + Send + 'static> {
+    /// Starts what it needs itself. Called before each [`start`](Self::start), while no job's lock can be inherited.
+    fn get_ready(&mut self) {}
+
     /// Starts one; its messages go to `to`, the last of them [`Message::Ended`].
     fn start(&mut self, launch: Launch, to: Sender<M>) -> Result<()>;
 

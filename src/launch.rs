@@ -11,26 +11,35 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::SystemTime;
 
-use petgraph::graph::NodeIndex;
 use rematch_cache::claim::Reservation;
 use rematch_cache::store::Store;
+use rematch_data::error::StageError;
+use rematch_data::stages::command;
 use rematch_spec::input::INPUT;
 use rematch_spec::job::{self, Failure, REPORT, Report};
+use rustix::fs::OFlags;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::executor::Ended;
-use crate::freshness::Known;
-use crate::plan::{From, Job, Plan, swap_inputs};
+use crate::freshness::Freshness;
+use crate::plan::job::swap_inputs;
+use crate::plan::{From, Job, Plan};
 use crate::slots::Share;
 
 /// The log's name in a work folder.
 pub const LOG: &str = "log";
 /// As much of a log as an error message shows.
 const TAIL: u64 = 2000;
+/// A report with more bytes is none.
+const LARGEST_REPORT: u64 = 64 << 20;
+/// A disk with fewer bytes left is full: a job that found no room for a block leaves less.
+const NO_ROOM: u64 = 256 << 10;
 /// Lines of it.
 const TAIL_LINES: usize = 12;
 
@@ -45,18 +54,23 @@ pub fn output_path(work: &Path, job: &Job, output: &str) -> PathBuf {
     work.join("out").join(path.unwrap_or(output))
 }
 
-/// Writes the job file and lays out the inputs; returns the job file's path.
+/// Lays out the inputs of a job, and says what its process needs to know.
 pub fn prepare(
     plan: &Plan,
-    job: NodeIndex,
+    spec: &Job,
     reservation: &Reservation,
     share: &Share,
-    known: &Known,
+    known: &Freshness,
     store: &Store,
-) -> Result<PathBuf> {
-    let spec = &plan.graph[job];
+) -> Result<job::Job> {
     let work = reservation.work();
-    for leftover in [REPORT, "in"] {
+    // The work folder of any other job is empty.
+    let leftovers: &[&str] = if spec.declaration.kind.resumes {
+        &[REPORT, "in"]
+    } else {
+        &[]
+    };
+    for leftover in leftovers {
         let path = work.join(leftover);
         let gone = if path.is_dir() {
             fs::remove_dir_all(&path)
@@ -82,19 +96,16 @@ pub fn prepare(
     let mut paths: BTreeMap<&str, PathBuf> = BTreeMap::new();
     for (n, input) in spec.inputs.iter().enumerate() {
         let path = match &input.from {
-            From::File(path) => path.clone(),
+            From::File { path, .. } => path.clone(),
             From::Job(other, output) => {
-                let artifact = known.get(other).and_then(|outputs| outputs.get(output));
-                let artifact = artifact.ok_or_else(|| {
+                let artifact = known.output(*other, output).ok_or_else(|| {
                     Error::system(format!("{}: {} is not there", spec.name, input.name))
                 })?;
-                let from = &plan.graph[*other].declaration.outputs;
-                let name = from
-                    .iter()
-                    .find(|o| o.name == *output)
-                    .map_or("file", |o| o.path.rsplit('/').next().unwrap_or("file"));
+                let from = plan.job(*other)?;
+                let path = from.output_path(output).unwrap_or(output);
+                let name = path.rsplit('/').next().unwrap_or("file");
                 let path = work.join("in").join(n.to_string()).join(name);
-                store.link_input(artifact, &path)?;
+                store.link_input(&artifact, &path)?;
                 path
             }
         };
@@ -109,7 +120,7 @@ pub fn prepare(
             None => Value::Null,
         },
     );
-    let file = job::Job {
+    Ok(job::Job {
         protocol: job::PROTOCOL,
         name: spec.name.clone(),
         key: reservation.id().0.to_string(),
@@ -119,22 +130,99 @@ pub fn prepare(
         work: work.to_owned(),
         cpus: share.cpus.max(1),
         gpus: share.gpus.iter().map(|(_, part)| part).sum(),
+    })
+}
+
+/// The process of a job: `program` with a job file, or the job's own program where that is `None`.
+pub fn process(
+    file: &job::Job,
+    program: Option<Command>,
+    devices: &str,
+) -> Result<Command, StageError> {
+    let Some(mut process) = program else {
+        return command::prepare(file, |name| match name {
+            "CUDA_VISIBLE_DEVICES" => Some(devices.into()),
+            _ => std::env::var_os(name),
+        });
     };
-    let path = work.join("job.json");
-    let text = serde_json::to_string_pretty(&file)
-        .map_err(|e| Error::system(format!("cannot write {}: {e}", path.display())))?;
-    fs::write(&path, text).map_err(|e| fail("write", &path, &e))?;
-    Ok(path)
+    let path = file.work.join("job.json");
+    let written = serde_json::to_string_pretty(file)
+        .map_err(std::io::Error::from)
+        .and_then(|text| fs::write(&path, text));
+    written.map_err(|e| StageError::failed(format!("cannot write {}: {e}", path.display())))?;
+    process
+        .arg(path)
+        .current_dir(&file.work)
+        .env("CUDA_VISIBLE_DEVICES", devices)
+        .env("RAYON_NUM_THREADS", file.cpus.to_string());
+    Ok(process)
 }
 
 fn fail(action: &str, path: &Path, error: &std::io::Error) -> Error {
     Error::system(format!("cannot {action} {}: {error}", path.display()))
 }
 
-/// What a child reported; an empty report where it left none that can be read.
+/// What a child reported; an empty report where it left none that can be read. A failure on a full disk
+/// gets that for its reason, since there may have been no room for a better one.
 pub fn read_report(work: &Path) -> Report {
-    let bytes = fs::read(work.join(REPORT)).unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or_default()
+    let read = || -> std::io::Result<Report> {
+        let mut bytes = Vec::new();
+        open_left(&work.join(REPORT))?
+            .take(LARGEST_REPORT)
+            .read_to_end(&mut bytes)?;
+        Ok(serde_json::from_slice(&bytes)?)
+    };
+    let Ok(mut report) = read() else {
+        let error = full_disk(work).map(|help| Failure {
+            message: "it left no report".into(),
+            help: Some(help),
+        });
+        return Report {
+            error,
+            ..Report::default()
+        };
+    };
+    if let Some(error) = &mut report.error
+        && error.help.is_none()
+    {
+        error.help = full_disk(work);
+    }
+    report
+}
+
+/// Opens a file that a job left. What is none, such as a named pipe, is neither waited for nor read.
+fn open_left(path: &Path) -> std::io::Result<fs::File> {
+    let file = fs::File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(std::io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// The end of a program that knows no protocol, in words.
+pub fn describe_own(ended: &Ended, work: &Path) -> Failure {
+    let message = match ended {
+        Ended::Exit(code) => command::how_it_ended(Some(*code), None),
+        Ended::Signal(signal) => command::how_it_ended(None, Some(*signal)),
+        Ended::TimedOut(_) => return describe(ended),
+    };
+    Failure {
+        message,
+        help: full_disk(work),
+    }
+}
+
+/// What to do where a file system has no room left.
+fn full_disk(work: &Path) -> Option<String> {
+    let disk = rustix::fs::statvfs(work).ok()?;
+    let full = disk.f_bavail.saturating_mul(disk.f_frsize) < NO_ROOM
+        || disk.f_files > 0 && disk.f_favail == 0;
+    let place = work.display();
+    full.then(|| format!("the disk of {place} is full: free some space there and run again"))
 }
 
 /// An end without a report, in words.
@@ -172,14 +260,16 @@ pub fn describe(ended: &Ended) -> Failure {
 /// The end of a log.
 pub fn tail(log: &Path) -> String {
     let read = || -> std::io::Result<String> {
-        let mut file = fs::File::open(log)?;
+        let mut file = open_left(log)?;
         let size = file.metadata()?.len();
         file.seek(SeekFrom::Start(size.saturating_sub(TAIL)))?;
         let mut bytes = Vec::new();
         file.take(TAIL).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    let text = read().unwrap_or_default();
+    // What a job wrote may be meant for its own terminal, but not for this one.
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let text = read().unwrap_or_default().replace(steers, " ");
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
@@ -197,4 +287,30 @@ pub fn host() -> String {
         .nodename()
         .to_string_lossy()
         .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_job_leaves_as_its_report_is_read_or_passed_over() {
+        let work = tempfile::tempdir().unwrap();
+        let path = work.path().join(REPORT);
+        assert_eq!(read_report(work.path()), Report::default());
+        let deep = "[".repeat(100_000);
+        for bytes in [b"", &b"[]"[..], b"\xff", deep.as_bytes()] {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(read_report(work.path()), Report::default());
+        }
+        fs::write(&path, r#"{"metrics":{"a":1}}"#).unwrap();
+        assert_eq!(read_report(work.path()).metrics["a"], 1.0);
+        fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(read_report(work.path()), Report::default());
+        fs::remove_file(&path).unwrap();
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert_eq!(read_report(work.path()), Report::default());
+        assert_eq!(tail(&path), "");
+    }
 }

@@ -5,9 +5,9 @@
 //! - [`axis`], [`pipeline`], [`language`]: what a pipeline file says, and its JSON Schema;
 //! - [`resources`], [`plan`], [`pattern`]: the jobs, what they need, how they are named;
 //! - [`freshness`]: what is up to date, what must run, and why;
-//! - [`engine`], [`slots`], [`launch`], [`executor`]: running what must run;
+//! - [`engine`], [`queue`], [`slots`], [`launch`], [`executor`], [`publishing`]: running what must run;
 //! - [`progress`], [`style`], [`results`]: what a person sees;
-//! - [`cli`], [`commands`], [`drawing`]: the command line;
+//! - [`cli`], [`commands`], [`facts`], [`drawing`]: the command line;
 //! - [`error`]: what went wrong, where, and what to do next.
 
 pub mod axis;
@@ -17,6 +17,7 @@ pub mod drawing;
 pub mod engine;
 pub mod error;
 pub mod executor;
+pub mod facts;
 pub mod freshness;
 pub mod language;
 pub mod launch;
@@ -24,6 +25,8 @@ pub mod pattern;
 pub mod pipeline;
 pub mod plan;
 pub mod progress;
+pub mod publishing;
+pub mod queue;
 pub mod reference;
 pub mod resources;
 pub mod results;

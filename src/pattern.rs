@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use petgraph::graph::NodeIndex;
 
 use crate::error::{Error, Result};
-use crate::plan::{Job, Plan};
+use crate::plan::Plan;
 
 /// A pattern, taken apart. `*` stands for any run of characters, in stages and in values.
 struct Pattern<'a> {
@@ -41,12 +41,11 @@ impl<'a> Pattern<'a> {
         })
     }
 
-    fn matches(&self, job: &Job) -> bool {
-        like(self.stage, &job.stage)
+    fn matches(&self, plan: &Plan, job: NodeIndex) -> bool {
+        like(self.stage, plan.stage(job))
             && self.point.iter().all(|(axis, value)| {
-                job.point
-                    .iter()
-                    .any(|(known, label)| known == axis && like(value, label))
+                plan.labels(job)
+                    .any(|(known, label)| known == *axis && like(value, label))
             })
     }
 }
@@ -61,26 +60,20 @@ pub fn select(plan: &Plan, patterns: &[String]) -> Result<BTreeSet<NodeIndex>> {
         let pattern = Pattern::parse(text)?;
         let before = selected.len();
         // A job's own name always means that job, whatever characters are in it.
+        let named = |job| text.starts_with(plan.stage(job)) && plan.name(job) == *text;
         let hits = plan
             .jobs()
-            .filter(|job| plan.graph[*job].name == *text || pattern.matches(&plan.graph[*job]));
+            .filter(|job| pattern.matches(plan, *job) || named(*job));
         let hits: Vec<NodeIndex> = hits.collect();
         selected.extend(&hits);
         if hits.is_empty() && selected.len() == before {
-            let stages: BTreeSet<&str> = plan
-                .graph
-                .node_weights()
-                .map(|job| job.stage.as_str())
-                .collect();
+            let stages: BTreeSet<&str> = plan.jobs().map(|job| plan.stage(job)).collect();
             let error = Error::usage(format!("no job matches `{text}`"));
             if !stages.contains(pattern.stage) {
                 return Err(error.suggest(pattern.stage, stages));
             }
-            let first = plan
-                .graph
-                .node_weights()
-                .find(|job| job.stage == pattern.stage);
-            let name = first.map_or("?", |job| &job.name);
+            let first = plan.jobs().find(|job| plan.stage(*job) == pattern.stage);
+            let name = first.map_or("?".into(), |job| plan.name(job));
             return Err(error.help(format!("its jobs look like {name}")));
         }
     }
@@ -94,11 +87,7 @@ pub fn one(plan: &Plan, text: &str) -> Result<NodeIndex> {
     match (jobs.next(), jobs.next()) {
         (Some(job), None) => Ok(*job),
         _ => {
-            let names: Vec<&str> = hits
-                .iter()
-                .take(4)
-                .map(|job| plan.graph[*job].name.as_str())
-                .collect();
+            let names: Vec<String> = hits.iter().take(4).map(|job| plan.name(*job)).collect();
             let error = Error::usage(format!("`{text}` means {} jobs", hits.len()));
             Err(error.help(format!(
                 "name one of them: {}{}",

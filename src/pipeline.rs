@@ -5,21 +5,27 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rematch_spec::kind::{Invalid, KINDS, StageKind, find, typed};
-use serde_json::Value;
+use rematch_cache::Digest;
+use rematch_spec::kind::{Implied, Invalid, KINDS, StageKind, find, typed};
+use serde_json::{Value, json};
 
-use crate::axis::{Axes, Axis, AxisValue};
+use crate::axis::{Axes, Axis, AxisValue, Point};
 use crate::error::{Error, Result};
 use crate::language::PipelineFile;
+use crate::plan::job::variable;
 use crate::reference::is_name;
 use crate::source::{Place, Source};
-use crate::template::{Scope, Template};
-use crate::yaml::{Key, Node, Yaml};
+use crate::template::{Growth, Scope, Template, input};
+use crate::yaml::{Key, Node, Yaml, shallow};
 
 /// How many files may include one another in a row.
 const MAX_INCLUDES: usize = 16;
-/// A pipeline file larger than this is something else.
-const MAX_FILE: u64 = 16 << 20;
+/// How many files may be included in all.
+const MAX_FILES: usize = 200;
+/// More stages or variables than this are a mistake.
+const MANY_NAMES: usize = 10_000;
+/// How deep `--set` may reach into parameters.
+const MAX_STEPS: usize = 32;
 
 /// A pipeline.
 #[derive(Debug)]
@@ -32,6 +38,10 @@ pub struct Pipeline {
     pub axes: Axes,
     /// Its stages, in the order written.
     pub stages: Vec<Stage>,
+    /// The texts that it was read from: its file and those that it includes.
+    pub sources: Vec<Arc<Source>>,
+    /// What `--set` changed.
+    pub settings: Vec<(String, String)>,
 }
 
 /// A stage as written.
@@ -53,9 +63,27 @@ pub struct Stage {
     pub options: Template,
 }
 
+impl Stage {
+    /// Whether one of its parameters stands for others.
+    pub fn has_implied(&self) -> bool {
+        let member = |name| match &self.params {
+            Template::Map(members) => members.iter().any(|(known, _)| known == name),
+            _ => false,
+        };
+        self.kind.shorthand.is_some_and(member)
+    }
+
+    /// What that parameter stands for at a point.
+    pub fn implied(&self, axes: &Axes, point: &Point) -> Result<Implied> {
+        let params = self.params.fill(axes, point, &mut |_, _| Ok(input(0)))?;
+        (self.kind.implied)(&params).map_err(|e| explain(e, &self.node, self.kind.name))
+    }
+}
+
 /// Everything that can be defined, in the order defined, before references are looked at.
 #[derive(Default)]
 struct Definitions {
+    sources: Vec<Arc<Source>>,
     name: Option<Node>,
     vars: Vec<(String, Node)>,
     axes: Vec<(Key, Node)>,
@@ -100,6 +128,7 @@ impl Pipeline {
         let scope = Scope {
             vars: &definitions.vars,
             axes: &axes,
+            growth: Growth::default(),
         };
         let stages = definitions
             .stages
@@ -111,7 +140,25 @@ impl Pipeline {
             path: path.to_owned(),
             axes,
             stages,
+            sources: definitions.sources,
+            settings: settings.to_vec(),
         })
+    }
+
+    /// What decides how the pipeline expands: two with the same digest have the same jobs with the same
+    /// parameters. User's files that it names, and the rules of this program, are not in it.
+    pub fn digest(&self) -> Digest {
+        let sources = self.sources.iter().map(|source| {
+            let path = std::path::absolute(&source.path).unwrap_or_else(|_| source.path.clone());
+            (path.to_string_lossy().into_owned(), source.text.as_str())
+        });
+        let environment: Vec<_> = KINDS
+            .iter()
+            .flat_map(|kind| kind.environment)
+            .map(|name| (name, variable(name)))
+            .collect();
+        let parts = json!([sources.collect::<Vec<_>>(), self.settings, environment]);
+        Digest::of_bytes(parts.to_string().as_bytes())
     }
 
     /// Axes that no stage mentions.
@@ -152,24 +199,13 @@ impl Definitions {
                 path.display()
             ))));
         }
-        let size = std::fs::metadata(&canonical).map_or(0, |m| m.len());
-        if size > MAX_FILE {
+        if self.sources.len() >= MAX_FILES {
             return Err(fail(Error::usage(format!(
-                "`{}` has {size} bytes; that is no pipeline file",
-                path.display()
+                "more than {MAX_FILES} files are included"
             ))));
         }
-        let text = std::fs::read_to_string(&canonical).map_err(|e| {
-            fail(Error::usage(format!(
-                "cannot read `{}`: {}",
-                path.display(),
-                reason(&e)
-            )))
-        })?;
-        let source = Arc::new(Source {
-            path: path.to_owned(),
-            text,
-        });
+        let source = Arc::new(Source::read(path).map_err(fail)?);
+        self.sources.push(Arc::clone(&source));
         let node = Node::parse(&source)?;
         if !matches!(node.value, Yaml::Map(_)) {
             let error = Error::usage(format!(
@@ -199,6 +235,7 @@ impl Definitions {
         }
         for (key, value) in node.get("vars").map(Node::members).unwrap_or_default() {
             valid_name("variable", key)?;
+            few("variables", self.vars.len(), key)?;
             self.set_var(&key.name, value.clone());
         }
         for (key, value) in node.get("axes").map(Node::members).unwrap_or_default() {
@@ -237,6 +274,7 @@ impl Definitions {
                 );
                 return Err(Error::usage(message).at(&key.place));
             }
+            few("stages", self.stages.len(), key)?;
             self.stages.push((key.clone(), value.clone()));
         }
         Ok(node)
@@ -262,6 +300,17 @@ impl Definitions {
             return Ok(());
         }
         let steps: Vec<&str> = key.split('.').collect();
+        let odd = if let Some(step) = steps.iter().find(|step| step.starts_with('$')) {
+            Some(format!("`{step}` names no parameter: it begins with `$`"))
+        } else if steps.contains(&"") {
+            Some("a name between its dots is missing".into())
+        } else {
+            (steps.len() > MAX_STEPS).then(|| format!("it has more than {MAX_STEPS} names"))
+        };
+        if let Some(odd) = odd {
+            let error = Error::usage(format!("--set {key}: {odd}"));
+            return Err(error.help("write stage.parameter=value, such as train.batch=16"));
+        }
         if let ["axis", name] = steps[..]
             && let Some((_, axis)) = self.axes.iter_mut().find(|(known, _)| known.name == name)
         {
@@ -319,6 +368,7 @@ impl Definitions {
             let scope = Scope {
                 vars: &self.vars,
                 axes: &Axes::default(),
+                growth: Growth::default(),
             };
             let Yaml::List(items) = &node.value else {
                 let error = Error::usage(format!(
@@ -407,11 +457,11 @@ impl Definitions {
 /// A value in which only variables may stand.
 fn constant(node: &Node, scope: &Scope) -> Result<Value> {
     let template = Template::new(node, scope)?;
-    template.fill(
-        scope.axes,
-        &crate::axis::Point(Vec::new()),
-        &mut |_, place| Err(Error::usage("an axis cannot depend on a stage's output").at(place)),
-    )
+    let value = template.fill(scope.axes, &Point::default(), &mut |_, place| {
+        Err(Error::usage("an axis cannot depend on a stage's output").at(place))
+    })?;
+    shallow(&value).map_err(|e| e.at(&node.place))?;
+    Ok(value)
 }
 
 fn stage(key: &Key, node: &Node, scope: &Scope) -> Result<Stage> {
@@ -481,7 +531,7 @@ fn stage(key: &Key, node: &Node, scope: &Scope) -> Result<Stage> {
         name: key.name.clone(),
         place: key.place.clone(),
         kind,
-        params: Template::new(&params, scope)?,
+        params: Template::with_shell(&params, scope, kind.shell)?,
         options: Template::new(&options, scope)?,
         node: params,
         outer: node.clone(),
@@ -520,6 +570,14 @@ fn put(node: &mut Node, path: &[&str], value: Node) -> Result<()> {
         }
     };
     put(&mut members[place].1, rest, value)
+}
+
+/// Refuses what no person wrote: names are looked for one by one.
+fn few(what: &str, count: usize, key: &Key) -> Result<()> {
+    if count < MANY_NAMES {
+        return Ok(());
+    }
+    Err(Error::usage(format!("more than {MANY_NAMES} {what}")).at(&key.place))
 }
 
 fn valid_name(what: &str, key: &Key) -> Result<()> {

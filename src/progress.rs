@@ -23,10 +23,10 @@ pub enum RunEvent<'a> {
         /// Jobs that are wanted.
         jobs: usize,
     },
-    /// A job's result was there.
+    /// The results of jobs were there.
     Fresh {
-        /// The job.
-        job: &'a str,
+        /// How many more.
+        jobs: usize,
     },
     /// A job starts.
     JobStarted {
@@ -106,6 +106,8 @@ pub struct Summary {
     pub stopped: Vec<String>,
     /// Jobs that were not started.
     pub skipped: usize,
+    /// Of those, jobs that must run and were not selected.
+    pub barred: usize,
     /// The run was asked to stop.
     pub interrupted: bool,
     /// Seconds in all.

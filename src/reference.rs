@@ -199,6 +199,39 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_a_path_a_shell_or_a_reader_could_mistake_is_no_name() {
+        for name in ["seed", "wrn-28-2", "_a", "2", &"x".repeat(64)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            "a\\b",
+            "-x",
+            "a b",
+            "a.b",
+            "$(id)",
+            "${a}",
+            "'",
+            "%41",
+            "a\0",
+            "a\n",
+            "é",
+            "ａ",
+            "а",
+            "a\u{202e}b",
+            "\u{200b}",
+            "\u{1b}[2J",
+            &"x".repeat(65),
+        ] {
+            assert!(!is_name(name), "{}", name.escape_debug());
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn no_text_makes_it_panic(text in ".{0,100}") {

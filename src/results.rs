@@ -1,9 +1,11 @@
 //! Where results appear: `out/<pipeline>/<stage>/<point>/<output>`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use rematch_cache::entry::Entry;
+use rematch_cache::artifact::Artifact;
+use rematch_cache::place::Placement;
 use rematch_cache::store::Store;
 use rematch_spec::kind::Output;
 
@@ -13,6 +15,7 @@ use crate::plan::Job;
 /// The results folder of one pipeline.
 #[derive(Clone, Debug)]
 pub struct Results {
+    out: PathBuf,
     root: PathBuf,
 }
 
@@ -22,7 +25,13 @@ impl Results {
         let out = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
         Self {
             root: out.join(pipeline),
+            out,
         }
+    }
+
+    /// The folder of all results, absolute.
+    pub fn out(&self) -> &Path {
+        &self.out
     }
 
     /// The pipeline's folder.
@@ -49,47 +58,53 @@ impl Results {
         self.folder(job).join(&output.path)
     }
 
-    /// Puts a job's outputs in place.
-    pub fn place(&self, store: &Store, job: &Job, entry: &Entry) -> Result<()> {
+    /// Puts a job's outputs in place. `before` are those that an earlier run placed; anything else that lies there is
+    /// kept beside them.
+    pub fn place(
+        &self,
+        store: &Store,
+        job: &Job,
+        outputs: &BTreeMap<String, Artifact>,
+        before: &BTreeMap<String, Artifact>,
+    ) -> Result<Vec<(String, Placement)>> {
+        let mut placed = Vec::new();
         for output in &job.declaration.outputs {
-            if let Some(artifact) = entry.outputs.get(&output.name) {
+            if let Some(artifact) = outputs.get(&output.name) {
                 let path = self.path(job, output);
-                if path.is_symlink() {
-                    remove_link(&path)?;
-                }
-                store.materialise(artifact, &path)?;
+                let path = path.strip_prefix(&self.out).unwrap_or(&path);
+                let was = before.get(&output.name);
+                let placement = store.materialise(artifact, &self.out, path, was)?;
+                placed.push((output.name.clone(), placement));
             }
         }
-        Ok(())
+        Ok(placed)
     }
 
-    /// Shows the live outputs of a running job by links into its work folder.
-    pub fn show_live(&self, job: &Job, outputs: &dyn Fn(&str) -> PathBuf) -> Result<()> {
+    /// Shows the live outputs of a running job by links into its work folder. Returns what was moved aside for them.
+    pub fn show_live(
+        &self,
+        store: &Store,
+        job: &Job,
+        before: &BTreeMap<String, Artifact>,
+        work: &dyn Fn(&str) -> PathBuf,
+    ) -> Result<Vec<PathBuf>> {
+        let mut aside = Vec::new();
         for output in job.declaration.outputs.iter().filter(|output| output.live) {
             let path = self.path(job, output);
-            let work = outputs(&output.name);
-            if path.is_symlink() {
-                remove_link(&path)?;
-            } else if path.exists() {
-                // The result of an earlier key: it is in the store, and this one will replace it.
-                let old = if path.is_dir() {
-                    std::fs::remove_dir_all(&path)
-                } else {
-                    std::fs::remove_file(&path)
-                };
-                old.map_err(|e| fail("remove the old result", &path, &e))?;
+            aside.extend(store.keep_aside(&path, before.get(&output.name))?);
+            let folder = path.parent().unwrap_or(&path);
+            std::fs::create_dir_all(folder).map_err(|e| fail("create the folder", folder, &e))?;
+            // The result of an earlier key is in the store, and this one will replace it; or a link to a work folder.
+            if path.is_dir() && !path.is_symlink() {
+                std::fs::remove_dir_all(&path).map_err(|e| fail("remove", &path, &e))?;
+            } else {
+                let _ = std::fs::remove_file(&path);
             }
-            let folder = self.folder(job);
-            std::fs::create_dir_all(&folder).map_err(|e| fail("create the folder", &folder, &e))?;
-            std::os::unix::fs::symlink(&work, &path)
+            std::os::unix::fs::symlink(work(&output.name), &path)
                 .map_err(|e| fail("create the link", &path, &e))?;
         }
-        Ok(())
+        Ok(aside)
     }
-}
-
-fn remove_link(path: &Path) -> Result<()> {
-    std::fs::remove_file(path).map_err(|e| fail("remove the link", path, &e))
 }
 
 fn fail(action: &str, path: &Path, error: &std::io::Error) -> Error {

@@ -1,9 +1,11 @@
 //! A parameter as written, with its references found once, to be filled in for every job.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use rematch_spec::input::{INPUT, TEMPLATE};
 use rematch_spec::named::Named;
+use rematch_spec::shell::Quotes;
 use serde_json::{Value, json};
 
 use crate::axis::{Axes, Point};
@@ -14,6 +16,8 @@ use crate::yaml::{Node, Yaml};
 
 /// How deep variables may refer to variables.
 const MAX_DEPTH: usize = 32;
+/// How many values and bytes of text may come in through variables.
+const MAX_GROWTH: usize = 4 << 20;
 
 /// A value with holes.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub enum Hole {
     Text(String),
     /// A value of the axis with that number.
     Axis(usize, Vec<String>),
+    /// The same as a word of a shell's text, with where in that it stands.
+    Word(usize, Vec<String>, Quotes),
     /// An output of another stage.
     Output(Target),
 }
@@ -60,12 +66,30 @@ pub enum Target {
     },
 }
 
+/// How much came in through variables.
+#[derive(Default)]
+pub struct Growth(Cell<usize>);
+
+impl Growth {
+    /// Counts what a variable brings in, and refuses variables that multiply one another.
+    fn add(&self, size: usize, place: &Place) -> Result<()> {
+        self.0.set(self.0.get().saturating_add(size));
+        if self.0.get() > MAX_GROWTH {
+            let error = Error::usage("variables that refer to one another grow without end");
+            return Err(error.at(place));
+        }
+        Ok(())
+    }
+}
+
 /// What a pipeline defines, for finding the names in references.
 pub struct Scope<'a> {
     /// Variables.
     pub vars: &'a [(String, Node)],
     /// Axes.
     pub axes: &'a Axes,
+    /// What came in through variables so far.
+    pub growth: Growth,
 }
 
 impl Template {
@@ -74,7 +98,32 @@ impl Template {
         Self::at_depth(node, scope, 0)
     }
 
+    /// The same for the parameters of a stage, one of which, where it is a text, is a shell's.
+    pub fn with_shell(node: &Node, scope: &Scope, shell: Option<&str>) -> Result<Self> {
+        let Yaml::Map(members) = &node.value else {
+            return Self::new(node, scope);
+        };
+        let members = members.iter().map(|(key, node)| {
+            let member = match &node.value {
+                Yaml::Text(text) if shell == Some(&*key.name) => {
+                    Self::text(text, &node.place, scope, 0, Some(Quotes::None))?
+                }
+                _ => Self::new(node, scope)?,
+            };
+            Ok((key.name.clone(), member))
+        });
+        Ok(Self::Map(members.collect::<Result<_>>()?))
+    }
+
     fn at_depth(node: &Node, scope: &Scope, depth: usize) -> Result<Self> {
+        if depth > 0 {
+            let text = if let Yaml::Text(text) = &node.value {
+                text.len()
+            } else {
+                0
+            };
+            scope.growth.add(1 + text, &node.place)?;
+        }
         Ok(match &node.value {
             Yaml::Plain(value) => Self::Plain(value.clone()),
             Yaml::List(items) => Self::List(
@@ -89,11 +138,18 @@ impl Template {
                     .map(|(key, node)| Ok((key.name.clone(), Self::at_depth(node, scope, depth)?)))
                     .collect::<Result<_>>()?,
             ),
-            Yaml::Text(text) => Self::text(text, &node.place, scope, depth)?,
+            Yaml::Text(text) => Self::text(text, &node.place, scope, depth, None)?,
         })
     }
 
-    fn text(text: &str, place: &Place, scope: &Scope, depth: usize) -> Result<Self> {
+    /// `shell` says where in a shell's text the start of this stands, if it is one.
+    fn text(
+        text: &str,
+        place: &Place,
+        scope: &Scope,
+        depth: usize,
+        mut shell: Option<Quotes>,
+    ) -> Result<Self> {
         let pieces = pieces(text).map_err(|e| e.at(&place.within("${")))?;
         if let [Piece::Text(text)] = &pieces[..] {
             return Ok(Self::Plain(Value::from(text.as_str())));
@@ -103,6 +159,7 @@ impl Template {
         for piece in pieces {
             match piece {
                 Piece::Text(text) | Piece::Reference(Reference::Child(text)) => {
+                    shell = shell.map(|quotes| quotes.after(&text));
                     holes.push(Hole::Text(text));
                 }
                 Piece::Reference(Reference::Axis { name, path }) => {
@@ -110,7 +167,11 @@ impl Template {
                         .axes
                         .find(&name)
                         .map_err(|e| e.at(&place.within(&name)))?;
-                    holes.push(Hole::Axis(axis, path));
+                    // A reference that is all there is stands for a shell's text, not for a word in it.
+                    holes.push(match shell {
+                        Some(quotes) if !whole => Hole::Word(axis, path, quotes),
+                        _ => Hole::Axis(axis, path),
+                    });
                 }
                 Piece::Reference(Reference::Output { stage, output, all }) => {
                     holes.push(Hole::Output(Target::Stage { stage, output, all }));
@@ -137,10 +198,27 @@ impl Template {
                                 .at(&place.within(step))
                         })?;
                     }
+                    if let (true, Some(_), Yaml::Text(text)) = (whole, shell, &node.value) {
+                        return Self::text(text, &node.place, scope, depth + 1, shell);
+                    }
                     match Self::at_depth(node, scope, depth + 1)? {
                         value if whole => return Ok(value),
-                        Self::Plain(value) => holes.push(Hole::Text(as_text(&value, place)?)),
-                        Self::Text(inner, _) => holes.extend(inner),
+                        Self::Plain(value) => {
+                            let text = as_text(&value, place)?;
+                            holes.push(Hole::Text(match shell {
+                                Some(quotes) => quotes.write(&text),
+                                None => text,
+                            }));
+                        }
+                        Self::Text(inner, _) => {
+                            holes.extend(inner.into_iter().map(|hole| match (hole, shell) {
+                                (Hole::Text(text), Some(quotes)) => Hole::Text(quotes.write(&text)),
+                                (Hole::Axis(axis, path), Some(quotes)) => {
+                                    Hole::Word(axis, path, quotes)
+                                }
+                                (hole, _) => hole,
+                            }))
+                        }
                         _ => {
                             let message = format!(
                                 "`{name}` is {}; a text can hold only one value",
@@ -185,7 +263,7 @@ impl Template {
     pub fn axes(&self) -> BTreeSet<usize> {
         let mut axes = BTreeSet::new();
         self.each_hole(&mut |hole, _| {
-            if let Hole::Axis(axis, _) = hole {
+            if let Hole::Axis(axis, _) | Hole::Word(axis, ..) = hole {
                 axes.insert(*axis);
             }
         });
@@ -242,6 +320,10 @@ fn fill_text(
             Hole::Axis(axis, path) => {
                 let value = axes.value(*axis, point, path).map_err(|e| e.at(place))?;
                 text.push_str(&as_text(&value, place)?);
+            }
+            Hole::Word(axis, path, quotes) => {
+                let value = axes.value(*axis, point, path).map_err(|e| e.at(place))?;
+                text.push_str(&quotes.write(&as_text(&value, place)?));
             }
             Hole::Output(target) => {
                 if !text.is_empty() {

@@ -1,7 +1,8 @@
 //! YAML text to a tree in which every value knows its place.
 //!
-//! Scalars follow YAML 1.2's core schema (`no` is a text, `1e3` a number). Aliases are copied; a
-//! budget on nodes and depth stops alias bombs. A name written twice in a map is an error.
+//! Scalars follow YAML 1.2's core schema (`no` is a text, `1e3` a number). Aliases are copied;
+//! budgets on nodes, depth and copied bytes stop alias bombs. A name written twice in a map is an
+//! error, and so is one that begins with `$`: such names mark inputs in what is made from the tree.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,10 +11,14 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::source::{Place, Source};
+use crate::source::{BYTE_ORDER_MARK, Place, Source};
 
-/// No pipeline comes near; an alias bomb does at once.
+/// No pipeline comes near.
 const MAX_NODES: usize = 1_000_000;
+/// What aliases may copy, in bytes of memory; an alias bomb copies more at once.
+const MAX_COPIED: usize = 16 << 20;
+/// About what a node takes, beside its text.
+const NODE: usize = 128;
 /// Deep enough for any parameters, shallow enough for any stack.
 const MAX_DEPTH: usize = 64;
 
@@ -51,11 +56,15 @@ pub struct Key {
 impl Node {
     /// Reads one document.
     pub fn parse(source: &Arc<Source>) -> Result<Self> {
+        let text = &source.text;
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        refuse_controls(text, source)?;
         Reader {
             source,
-            parser: Parser::new_from_str(&source.text),
+            parser: Parser::new_from_str(text),
             anchors: HashMap::new(),
             nodes: 0,
+            copied: 0,
         }
         .document()
     }
@@ -143,11 +152,63 @@ impl Node {
     }
 }
 
+/// Refuses what YAML calls not printable. The parser takes a NUL for the end of the file, and what
+/// comes after it would be lost without a word.
+fn refuse_controls(text: &str, source: &Arc<Source>) -> Result<()> {
+    let wrong = |c: char| {
+        matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}')
+            || matches!(c, '\u{fffe}' | '\u{ffff}')
+    };
+    let Some(at) = text.find(wrong) else {
+        return Ok(());
+    };
+    let code = text[at..].chars().next().map_or(0, u32::from);
+    let line = text[..at].rfind('\n').map_or(0, |n| n + 1);
+    let place = Place {
+        source: Arc::clone(source),
+        line: text[..at].matches('\n').count() + 1,
+        column: text[line..at].chars().count() + 1,
+        length: 1,
+    };
+    let error = Error::usage(format!(
+        "a character that YAML does not allow, U+{code:04X}"
+    ));
+    Err(error.at(&place).help(format!(
+        "remove it, or write it in a text in double quotes, as \"\\u{code:04X}\""
+    )))
+}
+
 struct Reader<'a> {
     source: &'a Arc<Source>,
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
-    anchors: HashMap<usize, (Node, usize)>,
+    anchors: HashMap<usize, (Node, Size)>,
     nodes: usize,
+    copied: usize,
+}
+
+/// How large a node is with all that is in it.
+#[derive(Clone, Copy)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+    levels: usize,
+}
+
+impl Size {
+    /// Of a node without others in it.
+    fn leaf(text: &str) -> Self {
+        Self {
+            nodes: 1,
+            bytes: NODE + text.len(),
+            levels: 0,
+        }
+    }
+
+    fn add(&mut self, inner: Self) {
+        self.nodes += inner.nodes;
+        self.bytes += inner.bytes;
+        self.levels = self.levels.max(inner.levels + 1);
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -226,26 +287,33 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the node that begins with `event`, and counts the nodes in it.
-    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<(Node, usize)> {
+    /// Reads the node that begins with `event`, and measures it.
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<(Node, Size)> {
         let place = self.place(span, 1);
+        let deep = || Error::usage(format!("nested deeper than {MAX_DEPTH} levels")).at(&place);
         if depth > MAX_DEPTH {
-            return Err(Error::usage(format!("nested deeper than {MAX_DEPTH} levels")).at(&place));
+            return Err(deep());
         }
-        let mut size = 1;
+        let mut size = Size::leaf("");
         let (value, anchor) = match event {
             Event::Alias(anchor) => {
-                let Some((node, size)) = self.anchors.get(&anchor).cloned() else {
+                let Some((_, size)) = self.anchors.get(&anchor) else {
                     return Err(
                         Error::usage("this alias refers to itself or to nothing").at(&place)
                     );
                 };
-                self.count(size, &place)?;
-                return Ok((node, size));
+                let size = *size;
+                if depth + size.levels > MAX_DEPTH {
+                    return Err(deep());
+                }
+                self.copy(size, &place)?;
+                self.count(size.nodes, &place)?;
+                return Ok((self.anchors[&anchor].0.clone(), size));
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let forced = tag.is_some_and(|tag| tag.suffix == "str");
                 let plain = style == ScalarStyle::Plain && !forced;
+                size = Size::leaf(&text);
                 (
                     if plain {
                         scalar(&text)
@@ -263,7 +331,7 @@ impl<'a> Reader<'a> {
                         break;
                     }
                     let (node, inner) = self.node(event, span, depth + 1)?;
-                    size += inner;
+                    size.add(inner);
                     items.push(node);
                 }
                 (Yaml::List(items), anchor)
@@ -277,10 +345,11 @@ impl<'a> Reader<'a> {
                         break;
                     }
                     let place = self.place(span, 1);
-                    let Event::Scalar(name, ..) = event else {
+                    let Event::Scalar(name, style, ..) = event else {
                         return Err(Error::usage("a name in a map must be a text").at(&place));
                     };
                     let name = name.into_owned();
+                    refuse_name(&name, style).map_err(|e| e.at(&place))?;
                     if let Some(first) = names.insert(name.clone(), place.line) {
                         let message =
                             format!("`{name}` is there twice; line {first} has the first");
@@ -288,7 +357,8 @@ impl<'a> Reader<'a> {
                     }
                     let (event, span) = self.next()?;
                     let (node, inner) = self.node(event, span, depth + 1)?;
-                    size += inner;
+                    size.add(inner);
+                    size.bytes += name.len();
                     members.push((Key { name, place }, node));
                 }
                 (Yaml::Map(members), anchor)
@@ -298,21 +368,64 @@ impl<'a> Reader<'a> {
         self.count(1, &place)?;
         let node = Node { place, value };
         if anchor != 0 {
+            self.copy(size, &node.place)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok((node, size))
     }
 
-    fn count(&mut self, nodes: usize, place: &Place) -> Result<()> {
-        self.nodes += nodes;
-        if self.nodes > MAX_NODES {
+    fn copy(&mut self, size: Size, place: &Place) -> Result<()> {
+        self.copied += size.bytes;
+        if self.copied > MAX_COPIED {
             let message = format!(
-                "the file grows to more than {MAX_NODES} values when its aliases are copied"
+                "the file grows by more than {} MiB when its aliases are copied",
+                MAX_COPIED >> 20
             );
             return Err(Error::usage(message).at(place));
         }
         Ok(())
     }
+
+    fn count(&mut self, nodes: usize, place: &Place) -> Result<()> {
+        self.nodes += nodes;
+        if self.nodes > MAX_NODES {
+            let message = format!("the file has more than {MAX_NODES} values");
+            return Err(Error::usage(message).at(place));
+        }
+        Ok(())
+    }
+}
+
+/// Refuses names that would mean something else than they say.
+fn refuse_name(name: &str, style: ScalarStyle) -> Result<()> {
+    if name == "<<" && style == ScalarStyle::Plain {
+        let error = Error::usage("merge keys (`<<`) are not part of YAML 1.2");
+        return Err(
+            error.help("write the members out, or use a whole map as *alias or ${var.name}")
+        );
+    }
+    if name.starts_with('$') {
+        let error = Error::usage(format!("`{name}` cannot be a name: it begins with `$`"));
+        return Err(error.help("references stand in values"));
+    }
+    Ok(())
+}
+
+/// Refuses a value that variables made deeper than a file can be: not everything that reads it could.
+pub fn shallow(value: &Value) -> Result<()> {
+    fn depth(value: &Value) -> usize {
+        1 + match value {
+            Value::Array(items) => items.iter().map(depth).max().unwrap_or(0),
+            Value::Object(members) => members.values().map(depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+    if depth(value) <= MAX_DEPTH + 1 {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "a value is nested deeper than {MAX_DEPTH} levels"
+    )))
 }
 
 /// An unquoted scalar, by YAML 1.2's core schema.
@@ -408,6 +521,70 @@ mod tests {
             text += &format!("a{i}: &a{i} [{}]\n", before.trim_end_matches(", "));
         }
         assert!(parse(&text).unwrap_err().to_string().contains("aliases"));
+        // Few values, but long ones; many anchors, and no alias at all.
+        let long = format!("[&a {}, {}]", "x".repeat(30_000), "*a, ".repeat(9000));
+        assert!(parse(&long).unwrap_err().to_string().contains("aliases"));
+        let open: Vec<String> = (0..60).map(|n| format!("&a{n} [")).collect();
+        let (open, inner) = (open.concat(), "x, ".repeat(15_000));
+        let anchors = format!("{open}{inner}{}", "]".repeat(60));
+        assert!(parse(&anchors).unwrap_err().to_string().contains("aliases"));
+    }
+
+    #[test]
+    fn aliases_do_not_nest_deeper_than_what_is_written() {
+        let mut text = "a0: &a0 x\n".to_owned();
+        for i in 1..10 {
+            text += &format!(
+                "a{i}: &a{i} {}*a{}{}\n",
+                "[".repeat(9),
+                i - 1,
+                "]".repeat(9)
+            );
+        }
+        assert!(
+            parse(&text)
+                .unwrap_err()
+                .to_string()
+                .contains("nested deeper")
+        );
+        assert!(parse(&text[..text.find("a6:").unwrap()]).is_ok());
+    }
+
+    #[test]
+    fn what_the_parser_would_swallow_is_refused() {
+        for (text, line, column) in [
+            ("a: 1\nb: x\0y\n", 2, 5),
+            ("a: 1\n\0\0b: 1", 2, 1),
+            ("\u{1b}", 1, 1),
+        ] {
+            let error = parse(text).unwrap_err();
+            let place = error.place().unwrap();
+            assert_eq!((place.line, place.column), (line, column), "{error}");
+        }
+        let escaped = parse("a: \"\\u001B\\0\"").unwrap();
+        assert_eq!(escaped.to_json(), serde_json::json!({"a": "\u{1b}\0"}));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        let node = parse("\u{feff}a: 1\nb: 2\n").unwrap();
+        assert_eq!(node.to_json(), serde_json::json!({"a": 1, "b": 2}));
+        assert_eq!(node.locate("a").column, 4);
+        let error = parse("\u{feff}a: 1\na: 1\n").unwrap_err();
+        assert!(error.to_string().ends_with("2 | a: 1\n    | ^"), "{error}");
+    }
+
+    #[test]
+    fn names_that_mean_something_to_the_runner_or_to_older_yaml_are_refused() {
+        for text in [
+            "{$input: 1}",
+            "a: {'$template': []}",
+            "{'${axis.a}': 1}",
+            "a: &a {b: 1}\nc: {<<: *a}",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        assert!(parse("{'<<': 1, a$: 2}").is_ok());
     }
 
     #[test]

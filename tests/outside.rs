@@ -5,9 +5,16 @@ mod outside {
     mod commands;
     mod errors;
     mod failures;
+    mod faults;
+    mod history;
+    mod hostile;
+    mod json;
+    mod model;
     mod project;
     mod quickstart;
+    mod random;
     mod shipped;
     mod stopping;
+    mod store;
     mod sweeps;
 }

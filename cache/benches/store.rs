@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use rematch_cache::{Claim, Digest, Key, Meta, StatCache, Store};
+use rematch_cache::{
+    Claim, Digest, JobRecord, JobState, Key, KeyId, Meta, RunEnd, RunStart, StatCache, Store,
+};
 use serde_json::json;
 
 const JOBS: u32 = 10_000;
@@ -73,6 +75,41 @@ fn hashing(folder: &Path) {
     std::fs::remove_file(&path).unwrap();
 }
 
+fn runs(store: &Store, ids: &[KeyId]) {
+    let jobs = || {
+        ids.iter().enumerate().map(|(n, id)| JobRecord {
+            job: format!("train[seed={n}]"),
+            key: Some(*id),
+            state: JobState::Fresh,
+            seconds: 0.0,
+        })
+    };
+    for what in ["keep a list of jobs", "keep a list of jobs that is there"] {
+        time(what, JOBS.into(), "job", || {
+            store.keep_job_list(jobs()).unwrap()
+        });
+    }
+    let list = store.keep_job_list(jobs()).unwrap();
+    time("read a list of jobs", JOBS.into(), "job", || {
+        store.job_list(&list).unwrap()
+    });
+    let start = RunStart {
+        pipeline: "/pipeline.yaml".into(),
+        ..RunStart::default()
+    };
+    let end = RunEnd {
+        jobs: Some(list),
+        ..RunEnd::default()
+    };
+    time("begin and end runs", 1000, "run", || {
+        for _ in 0..1000 {
+            store.begin_run(&start).unwrap().end(&end).unwrap();
+        }
+    });
+    time("read the history", 1, "history", || store.runs().unwrap());
+    time("read what ran last", 1, "run", || store.last_run().unwrap());
+}
+
 fn main() {
     let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with("--"));
     let folder = match wanted {
@@ -103,21 +140,14 @@ fn main() {
     for what in ["place results", "place results, all there"] {
         time(what, JOBS.into(), "file", || {
             for (n, entry) in entries.iter().enumerate() {
+                let path = n.to_string();
                 store
-                    .materialise(&entry.outputs["out"], &out.join(n.to_string()))
+                    .materialise(&entry.outputs["out"], &out, Path::new(&path), None)
                     .unwrap();
             }
         });
     }
-    for what in ["remember keys", "remember keys, all known"] {
-        time(what, JOBS.into(), "job", || {
-            for (n, key) in keys.iter().enumerate() {
-                store
-                    .remember("pipeline", &format!("train[seed={n}]"), key)
-                    .unwrap();
-            }
-        });
-    }
+    runs(&store, &ids);
     let files = folder.path().join("files");
     std::fs::create_dir(&files).unwrap();
     for n in 0..100_000 {

@@ -1,20 +1,21 @@
 //! Claims: who may make a result. One runner at a time holds a key's lock (of the operating system, so it ends
 //! with its holder); only the holder can publish.
 
-use std::collections::BTreeMap;
-use std::fs::File;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::durable;
 use crate::entry::{Entry, Meta};
 use crate::error::{Error, Result};
 use crate::fs;
 use crate::key::{Key, KeyId};
 use crate::publish;
-use crate::store::Store;
+use crate::sealed;
+use crate::store::{KEY, Store};
 
 /// How often a waiting runner looks again.
 const POLL: Duration = Duration::from_millis(100);
@@ -39,6 +40,8 @@ pub struct Reservation {
     key: Key,
     id: KeyId,
     work: PathBuf,
+    /// Whether nothing but the key is in the work folder.
+    new: bool,
     lock: Lock,
 }
 
@@ -92,22 +95,23 @@ impl Store {
 
     /// Who holds a key, in words, as far as known.
     pub fn holder(&self, id: &KeyId) -> String {
-        let text = std::fs::read_to_string(self.lock_path(id)).unwrap_or_default();
-        match text.trim() {
-            "" => "another runner".into(),
-            who => who.chars().filter(|c| !c.is_control()).take(200).collect(),
-        }
+        crate::lease::in_words(&self.lock_path(id))
     }
 
     fn reserve(&self, key: &Key, id: KeyId, lock: Lock) -> Result<Claim> {
         let work = self.work_path(&id);
-        fs::create_folder(&work)?;
-        publish::forget_intent(&work)?;
+        let new = fs::create_one_folder(&work)?;
+        if new {
+            keep_key(&work, key)?;
+        } else {
+            publish::forget_intent(&work)?;
+        }
         Ok(Claim::Reserved(Reservation {
             store: self.clone(),
             key: key.clone(),
             id,
             work,
+            new,
             lock,
         }))
     }
@@ -117,6 +121,35 @@ impl Store {
         match Lock::take(self.lock_path(id))? {
             Some(_lock) => act(),
             None => Ok(()),
+        }
+    }
+
+    /// The keys that are held, by runners or by jobs that outlived theirs. Changes nothing.
+    pub(crate) fn busy_keys(&self) -> Result<HashSet<KeyId>> {
+        let mut busy = HashSet::new();
+        for lock in fs::list_if_there(&self.root().join("locks"))? {
+            let Some(id) = lock.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            if self.is_busy(&id)? {
+                busy.insert(id);
+            }
+        }
+        Ok(busy)
+    }
+
+    /// Whether anybody holds a key. Changes nothing.
+    pub(crate) fn is_busy(&self, id: &KeyId) -> Result<bool> {
+        let path = self.lock_path(id);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(Error::io("open", &path)(e)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(e)) => Err(Error::io("lock", &path)(e)),
         }
     }
 
@@ -143,16 +176,24 @@ impl Reservation {
 
     /// Empties the work folder.
     pub fn fresh(&self) -> Result<()> {
+        if self.new {
+            return Ok(());
+        }
         fs::remove_all(&self.work)?;
-        fs::create_folder(&self.work)
+        fs::create_folder(&self.work)?;
+        keep_key(&self.work, &self.key)
     }
 
     /// A second handle of the lock that child processes inherit: as long as one of them lives, the
     /// key stays busy, also when the runner is killed. Drop it right after starting the child, and
     /// start no other child meanwhile.
     pub fn inheritable(&self) -> Result<OwnedFd> {
-        rustix::io::dup(&self.lock.file)
-            .map_err(|e| Error::io("pass on the lock", &self.lock.path)(e.into()))
+        let Lock { path, file, shared } = &self.lock;
+        shared.store(true, Ordering::Relaxed);
+        file.as_ref()
+            .ok_or(rustix::io::Errno::BADF)
+            .and_then(rustix::io::dup)
+            .map_err(|e| Error::io("pass on the lock", path)(e.into()))
     }
 
     /// Puts the outputs (name to path) and the log into the store and writes the entry.
@@ -171,7 +212,7 @@ impl Reservation {
     ) -> Result<Entry> {
         let entry = publish::publish(&self.store, &self.key, &self.work, outputs, log, meta)?;
         // Only now may others look; a sync that fails leaves the flag of `durable` in place.
-        drop(self.lock);
+        self.lock.give_up();
         self.store.inner.durable.flush_if_due()?;
         Ok(entry)
     }
@@ -182,11 +223,21 @@ impl Reservation {
     }
 }
 
+/// Writes the key into a work folder, for `explain`, should the job not end well.
+fn keep_key(work: &Path, key: &Key) -> Result<()> {
+    let path = work.join(KEY);
+    let bytes = sealed::seal(key).map_err(|e| Error::not_json(&path, &e))?;
+    fs::write(&path, &bytes)
+}
+
 /// A lock file, removed by whoever holds its lock.
 #[derive(Debug)]
 struct Lock {
     path: PathBuf,
-    file: File,
+    /// There until the lock is dropped.
+    file: Option<File>,
+    /// Child processes may hold it, too.
+    shared: AtomicBool,
 }
 
 impl Lock {
@@ -200,18 +251,31 @@ impl Lock {
         if file.metadata().is_ok_and(|meta| meta.len() > 0) {
             let _ = file.set_len(0);
         }
-        let _ = writeln!(
-            file,
-            "process {} on {}",
-            std::process::id(),
-            durable::host()
-        );
-        Ok(Some(Self { path, file }))
+        let _ = writeln!(file, "{}", crate::lease::ourselves());
+        Ok(Some(Self {
+            path,
+            file: Some(file),
+            shared: AtomicBool::new(false),
+        }))
+    }
+
+    /// Lets others have the key, whoever else still holds the lock.
+    fn give_up(self) {
+        self.shared.store(false, Ordering::Relaxed);
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        // A child that still lives keeps the key: without its file, the lock would not count any more.
+        // Whether there is one shows once our handle, which such a child shares, is closed.
+        if self.shared.load(Ordering::Relaxed) {
+            self.file = None;
+            match fs::open_locked(&self.path, false) {
+                Ok(Some(file)) => self.file = Some(file),
+                _ => return,
+            }
+        }
         // While locked: who waits for this file finds it gone and makes a new one.
         let _ = fs::remove_file(&self.path);
     }

@@ -38,6 +38,14 @@ impl Digest {
 
     /// Of a file's content, with the state of the file that it was read from.
     pub fn of_file_with_stat(path: &Path) -> Result<(Self, Stat)> {
+        Self::of_file_telling(path, &|_| {})
+    }
+
+    /// As [`of_file_with_stat`](Self::of_file_with_stat); `tell` hears of every piece that was read, by its bytes.
+    pub(crate) fn of_file_telling(
+        path: &Path,
+        tell: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Self, Stat)> {
         let file = fs::open(path)?;
         let meta = file.metadata().map_err(Error::io("look at", path))?;
         if !meta.is_file() {
@@ -46,13 +54,21 @@ impl Digest {
                 what: fs::what_it_is(&meta),
             });
         }
-        read(&file, path, &Stat::of(&meta))
+        read(&Reading { file: &file, tell }, path, &Stat::of(&meta))
     }
 
-    /// As [`of_file_with_stat`](Self::of_file_with_stat), for a file that was just seen in a state:
-    /// it must still be in that.
+    /// As [`of_file_with_stat`](Self::of_file_with_stat), for a regular file that was just seen in
+    /// a state: it must still be in that.
     pub fn of_file_in(path: &Path, stat: &Stat) -> Result<(Self, Stat)> {
-        read(&fs::open(path)?, path, stat)
+        let file = &fs::open(path)?;
+        read(
+            &Reading {
+                file,
+                tell: &|_| {},
+            },
+            path,
+            stat,
+        )
     }
 
     /// The bytes.
@@ -75,14 +91,21 @@ impl Digest {
 /// second-level cache between the read and the hash.
 const PIECE: u64 = 256 << 10;
 
+/// A file that is being read.
+struct Reading<'a> {
+    file: &'a File,
+    tell: &'a (dyn Fn(u64) + Sync),
+}
+
 /// The content of a file that is in the state `before`, if it still is after reading.
-fn read(file: &File, path: &Path, before: &Stat) -> Result<(Digest, Stat)> {
+fn read(reading: &Reading, path: &Path, before: &Stat) -> Result<(Digest, Stat)> {
     let changed = || Error::Changed { path: path.into() };
-    let digest = of_open_file(file, before.size).map_err(|e| match e.kind() {
+    let digest = of_open_file(reading, before.size).map_err(|e| match e.kind() {
         io::ErrorKind::UnexpectedEof => changed(),
         _ => Error::io("read", path)(e),
     })?;
-    let meta = file.metadata().map_err(Error::io("look at", path))?;
+    let meta = reading.file.metadata();
+    let meta = meta.map_err(Error::io("look at", path))?;
     let after = Stat::of(&meta);
     // The status time alone may move: someone may link the file meanwhile.
     let same = before.same_file(&after) && (before.size, before.mtime) == (after.size, after.mtime);
@@ -93,7 +116,7 @@ fn read(file: &File, path: &Path, before: &Stat) -> Result<(Digest, Stat)> {
     }
 }
 
-fn of_open_file(file: &File, size: u64) -> io::Result<Digest> {
+fn of_open_file(file: &Reading, size: u64) -> io::Result<Digest> {
     let hash = if size <= PIECE {
         with_piece(file, 0, size, |bytes| *blake3::hash(bytes).as_bytes())?
     } else {
@@ -104,7 +127,7 @@ fn of_open_file(file: &File, size: u64) -> io::Result<Digest> {
 }
 
 /// The chaining values of the two halves (as BLAKE3 splits) of `size` bytes at `offset`.
-fn halves(file: &File, offset: u64, size: u64) -> io::Result<(ChainingValue, ChainingValue)> {
+fn halves(file: &Reading, offset: u64, size: u64) -> io::Result<(ChainingValue, ChainingValue)> {
     let left = left_subtree_len(size);
     let (a, b) = rayon::join(
         || subtree(file, offset, left),
@@ -113,7 +136,7 @@ fn halves(file: &File, offset: u64, size: u64) -> io::Result<(ChainingValue, Cha
     Ok((a?, b?))
 }
 
-fn subtree(file: &File, offset: u64, size: u64) -> io::Result<ChainingValue> {
+fn subtree(file: &Reading, offset: u64, size: u64) -> io::Result<ChainingValue> {
     if size <= PIECE {
         return with_piece(file, offset, size, |bytes| {
             blake3::Hasher::new()
@@ -127,7 +150,7 @@ fn subtree(file: &File, offset: u64, size: u64) -> io::Result<ChainingValue> {
 }
 
 fn with_piece<T>(
-    file: &File,
+    reading: &Reading,
     offset: u64,
     size: u64,
     hash: impl FnOnce(&[u8]) -> T,
@@ -140,7 +163,8 @@ fn with_piece<T>(
             buffer.resize(size as usize, 0);
         }
         let piece = &mut buffer[..size as usize];
-        file.read_exact_at(piece, offset)?;
+        reading.file.read_exact_at(piece, offset)?;
+        (reading.tell)(size);
         Ok(hash(piece))
     })
 }
@@ -170,8 +194,12 @@ impl FromStr for Digest {
     }
 }
 
+/// As text in formats for people, as bytes in others.
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return serializer.serialize_bytes(&self.0);
+        }
         serializer.serialize_str(&blake3::Hash::from_bytes(self.0).to_hex())
     }
 }
@@ -187,8 +215,19 @@ impl<'de> Deserialize<'de> for Digest {
             fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Digest, E> {
                 text.parse().map_err(E::custom)
             }
+            fn visit_bytes<E: serde::de::Error>(
+                self,
+                bytes: &[u8],
+            ) -> std::result::Result<Digest, E> {
+                let digest = bytes.try_into().map(Digest);
+                digest.map_err(|_| E::invalid_length(bytes.len(), &"32 bytes"))
+            }
         }
-        deserializer.deserialize_str(Visitor)
+        if deserializer.is_human_readable() {
+            deserializer.deserialize_str(Visitor)
+        } else {
+            deserializer.deserialize_bytes(Visitor)
+        }
     }
 }
 
@@ -270,11 +309,13 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_no_file() {
+    fn what_is_no_regular_file_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            Digest::of_file(folder.path()),
-            Err(Error::NotAFile { .. })
-        ));
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        for path in [folder.path(), &pipe, Path::new("/dev/zero")] {
+            assert!(matches!(Digest::of_file(path), Err(Error::NotAFile { .. })));
+        }
     }
 }

@@ -7,6 +7,10 @@
 //! holder is gone ([`Durable::recover`]) takes it over if the machine has not restarted since, and
 //! otherwise rehashes the objects written since the flag and deletes the damaged ones, so that their
 //! entries count as absent.
+//!
+//! A *sync that fails* is reported by Linux once; the next one ends well although the bytes never got
+//! to the disk, and reading finds them in memory. Flags of that time are marked, and stay until the
+//! machine has restarted.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -30,15 +34,17 @@ const SHARE: u32 = 10;
 /// Up to so many paths are synced one by one; more by syncing the whole file system.
 const FEW: usize = 24;
 
+/// What a flag says beside the boot id once a sync has failed.
+const FAILED: &str = "a sync failed\n";
+
 /// Clocks may step back a little between a flag and the objects after it.
 const CLOCK_MARGIN: i64 = 3600 * 1_000_000_000;
 
-/// The syncs of one open store.
 /// A flag, held locked.
 #[derive(Debug)]
 struct Flag {
     path: PathBuf,
-    _held: File,
+    held: File,
 }
 
 /// The syncs of one open store.
@@ -53,8 +59,10 @@ pub struct Durable {
 #[derive(Debug, Default)]
 struct State {
     flag: Option<Flag>,
-    /// Flags of killed runners, and of our own syncs that failed: they go with the next sync.
+    /// Flags of killed runners: they go with the next sync.
     others: Vec<Flag>,
+    /// Flags from before a sync that failed: they stay.
+    failed: Vec<Flag>,
     /// Written, not yet synced.
     pending: Vec<PathBuf>,
     /// Publishers between their first write and their last.
@@ -133,7 +141,12 @@ impl Durable {
         let mut state = lock(&self.state);
         let flags = flag.into_iter().chain(others);
         if let Err(error) = synced {
-            state.others.extend(flags);
+            // Also the flag that active publishers count on: it still stands for what they write.
+            let flags: Vec<Flag> = flags.chain(state.flag.take()).collect();
+            for flag in &flags {
+                let _ = (&flag.held).write_all(FAILED.as_bytes());
+            }
+            state.failed.extend(flags);
             state.pending.append(&mut done);
             return Err(error);
         }
@@ -159,8 +172,12 @@ impl Durable {
             if file.try_lock().is_err() {
                 continue;
             }
-            if fs::read_rest(&file, &path)? == boot_id().as_bytes() {
-                lock(&self.state).others.push(Flag { path, _held: file });
+            let (text, boot) = (fs::read_rest(&file, &path)?, boot_id());
+            if text == boot.as_bytes() {
+                lock(&self.state).others.push(Flag { path, held: file });
+                continue;
+            }
+            if text.starts_with(boot.as_bytes()) {
                 continue;
             }
             let meta = file.metadata().map_err(Error::io("look at", &path))?;
@@ -174,7 +191,8 @@ impl Durable {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks, also after a panic of another thread.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -196,7 +214,8 @@ impl Drop for Writing<'_> {
     }
 }
 
-fn sync_file_system(root: &Path) -> Result<()> {
+/// Syncs everything in the file system of the store.
+pub fn sync_file_system(root: &Path) -> Result<()> {
     let folder = fs::open(root)?;
     rustix::fs::syncfs(&folder).map_err(|e| Error::io("sync", root)(e.into()))
 }
@@ -243,7 +262,7 @@ fn place_flag(root: &Path) -> Result<Flag> {
     file.sync_all().map_err(Error::io("sync", &path))?;
     fs::persist(temporary, &path)?;
     fs::sync(&folder)?;
-    Ok(Flag { path, _held: file })
+    Ok(Flag { path, held: file })
 }
 
 /// Rehashes the objects that were written since a time.
@@ -254,6 +273,9 @@ fn delete_damaged(root: &Path, since: i64) -> Result<Vec<Digest>> {
         .map(|folder| {
             let prefix = folder.file_name();
             let mut deleted = Vec::new();
+            if !folder.file_type().is_ok_and(|kind| kind.is_dir()) {
+                return Ok(deleted);
+            }
             for object in fs::list(&folder.path())? {
                 let path = object.path();
                 let name = format!(
@@ -276,4 +298,44 @@ fn delete_damaged(root: &Path, since: i64) -> Result<Vec<Digest>> {
         })
         .collect::<Result<_>>()?;
     Ok(deleted.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags_in(root: &Path) -> Vec<String> {
+        let all = fs::list_if_there(&flags(root)).unwrap();
+        let read = |flag: std::fs::DirEntry| std::fs::read_to_string(flag.path()).unwrap();
+        all.into_iter().map(read).collect()
+    }
+
+    #[test]
+    fn a_sync_that_failed_is_remembered_until_the_machine_restarts() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        std::fs::write(root.join("file"), "").unwrap();
+        let durable = Durable::new(root);
+        let writing = durable.begin().unwrap();
+        // It cannot be opened, and so not synced.
+        writing.wrote(&root.join("file/below"));
+        drop(writing);
+        durable.flush().unwrap_err();
+        std::fs::remove_file(root.join("file")).unwrap();
+        // What is written later, by us or by others, says nothing of what was lost.
+        for durable in [durable, Durable::new(root)] {
+            durable.recover().unwrap();
+            let writing = durable.begin().unwrap();
+            writing.wrote(&root.join("other"));
+            drop(writing);
+            assert_eq!(flags_in(root).len(), 2);
+            durable.flush().unwrap();
+            assert_eq!(flags_in(root), [format!("{}{FAILED}", boot_id())]);
+        }
+        // As after a restart.
+        let flag = fs::list(&flags(root)).unwrap().remove(0).path();
+        std::fs::write(&flag, format!("host another-boot\n{FAILED}")).unwrap();
+        Durable::new(root).recover().unwrap();
+        assert!(flags_in(root).is_empty());
+    }
 }

@@ -224,6 +224,25 @@ mod tests {
         }
 
         #[test]
+        fn any_number_and_any_text_read_back(
+            metrics in proptest::collection::btree_map(any::<String>(), any::<f64>(), 0..4),
+            facts in proptest::collection::btree_map(any::<String>(), any::<f64>().prop_map(Value::from), 0..4),
+            job: String,
+            seconds in any::<f64>().prop_filter("JSON has no word for it", |s| s.is_finite()),
+        ) {
+            let mut entry = entry();
+            entry.metrics = metrics;
+            entry.provenance.facts = facts;
+            entry.provenance.job = job;
+            entry.provenance.seconds = seconds;
+            let bytes = entry.to_bytes().unwrap();
+            let read = Entry::parse(&bytes, &entry.key.id()).unwrap();
+            // NaN is no number's equal, but its text is.
+            prop_assert_eq!(format!("{read:?}"), format!("{entry:?}"));
+            prop_assert_eq!(read.to_bytes().unwrap(), bytes);
+        }
+
+        #[test]
         fn any_bytes_are_survived(bytes: Vec<u8>) {
             let _ = Entry::parse(&bytes, &entry().key.id());
         }

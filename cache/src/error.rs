@@ -23,8 +23,8 @@ pub enum Error {
     },
     /// The folder holds something else.
     #[error(
-        "{} is not a rematch store: it has no usable `format` file; choose another folder with --store",
-        .path.display()
+        "{} is not a rematch store: it has no usable `format` file; choose another folder with --store; if it was a store, write `rematch store {}` into that file",
+        .path.display(), crate::store::FORMAT
     )]
     NotAStore {
         /// The folder.
@@ -42,6 +42,17 @@ pub enum Error {
         found: u32,
         /// The newest format known here.
         known: u32,
+    },
+    /// An entry from the future.
+    #[error(
+        "the entry {} has format {found}, and this rematch knows up to {}; update rematch",
+        .path.display(), crate::sealed::FORMAT
+    )]
+    NewerEntry {
+        /// Its file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
     },
     /// A job ended well without one of its outputs.
     #[error(
@@ -122,6 +133,14 @@ impl Error {
         }
     }
 
+    /// Something at `path` could not be written as JSON.
+    pub(crate) fn not_json(path: &Path, why: &impl std::fmt::Display) -> Self {
+        Self::NotJson {
+            path: path.into(),
+            why: why.to_string(),
+        }
+    }
+
     /// Whether the place does not let us write.
     pub(crate) fn is_read_only(&self) -> bool {
         matches!(self, Self::Io { source, .. } if matches!(
@@ -140,6 +159,7 @@ fn hint(error: &io::Error) -> &'static str {
         io::ErrorKind::ReadOnlyFilesystem => {
             "; the file system is read-only: results can be read from it, but not added"
         }
+        io::ErrorKind::IsADirectory => "; remove this folder, which lies where a file belongs",
         io::ErrorKind::PermissionDenied => "; check who owns it and its permissions",
         _ => "",
     }

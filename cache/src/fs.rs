@@ -3,15 +3,20 @@
 
 use std::fs::{self, DirEntry, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
 /// Mode of a file that nobody is to change: objects and entries.
 pub const READ_ONLY: u32 = 0o444;
+
+/// The nanoseconds in the time of an object's last change. Whoever writes to an object, through a hard link and with a
+/// superuser's rights, say, sets that time and so removes the stamp.
+const STAMP: i64 = 271_828_182;
 
 /// What tells one state of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,11 +33,26 @@ pub struct Stat {
     pub device: u64,
 }
 
+/// Of a file's status as the system call gives it.
+impl From<&rustix::fs::Stat> for Stat {
+    fn from(stat: &rustix::fs::Stat) -> Self {
+        Self {
+            size: stat.st_size.cast_unsigned(),
+            mtime: nanos(stat.st_mtime, stat.st_mtime_nsec.cast_signed()),
+            ctime: nanos(stat.st_ctime, stat.st_ctime_nsec.cast_signed()),
+            inode: stat.st_ino,
+            device: stat.st_dev,
+        }
+    }
+}
+
+fn nanos(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
 impl Stat {
     /// Of a file's metadata.
     pub fn of(meta: &Metadata) -> Self {
-        let nanos =
-            |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
         Self {
             size: meta.len(),
             mtime: nanos(meta.mtime(), meta.mtime_nsec()),
@@ -41,6 +61,13 @@ impl Stat {
             device: meta.dev(),
         }
     }
+
+    /// Whether nobody wrote to this object since it was [stamped](stamp). File systems that count whole seconds
+    /// cannot tell.
+    pub fn is_stamped(&self) -> bool {
+        matches!(self.mtime.rem_euclid(1_000_000_000), 0 | STAMP)
+    }
+
     /// Whether both are names of one file.
     pub fn same_file(&self, other: &Self) -> bool {
         (self.inode, self.device) == (other.inode, other.device)
@@ -66,9 +93,18 @@ pub fn what_it_is(meta: &Metadata) -> &'static str {
     }
 }
 
-/// Opens for reading.
+/// Opens for reading. Does not wait for the other end of a named pipe, as a plain open would.
 pub fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(Error::io("open", path))
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(Error::io("open", path))
+}
+
+/// Writes a file where it is to stay; a kill may leave a part of it.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).map_err(Error::io("write", path))
 }
 
 /// Reads a whole file; `None` where there is none.
@@ -102,6 +138,15 @@ pub fn create_folder(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::io("create the folder", path))
 }
 
+/// Creates a folder, with its parents if need be; tells whether it was not there.
+pub fn create_one_folder(path: &Path) -> Result<bool> {
+    match fs::create_dir(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(_) => create_folder(path).map(|()| true),
+    }
+}
+
 /// The members of a folder, in no order.
 pub fn list(path: &Path) -> Result<Vec<DirEntry>> {
     fs::read_dir(path)
@@ -121,6 +166,23 @@ pub fn list_if_there(path: &Path) -> Result<Vec<DirEntry>> {
 pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
         .map_err(Error::io("set the mode of", path))
+}
+
+/// Marks an object as whole: sets the nanoseconds of its last change.
+pub fn stamp(path: &Path, stat: &Stat) -> Result<()> {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
+    let times = Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: stat.mtime.div_euclid(1_000_000_000),
+            tv_nsec: STAMP,
+        },
+    };
+    utimensat(CWD, path, &times, AtFlags::empty())
+        .map_err(|e| Error::io("set the time of", path)(e.into()))
 }
 
 /// Renames, replacing what is there.
@@ -183,12 +245,20 @@ pub fn write_atomic_as(mode: u32, temporary: &Path, path: &Path, bytes: &[u8]) -
     persist(file.into_temp_path(), path)
 }
 
-/// A new file with a name of its own, removed unless persisted.
+/// A new file with a name of its own, removed unless persisted; creates a missing folder.
 pub fn temporary_file(folder: &Path) -> Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new()
-        .prefix(".rematch-")
-        .tempfile_in(folder)
-        .map_err(Error::io("create a file in", folder))
+    let mut builder = tempfile::Builder::new();
+    let mut made = builder.prefix(".rematch-").tempfile_in(folder);
+    if is_missing(&made) {
+        create_folder(folder)?;
+        made = builder.tempfile_in(folder);
+    }
+    made.map_err(Error::io("create a file in", folder))
+}
+
+fn is_missing<T>(done: &io::Result<T>) -> bool {
+    done.as_ref()
+        .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
 }
 
 /// Gives a temporary file its name; creates the folder of `path` where it is missing.
@@ -213,7 +283,14 @@ pub fn copy_to_temporary(from: &Path, folder: &Path) -> Result<tempfile::TempPat
         .prefix(".rematch-")
         .make_in(folder, |to| {
             // It refuses a file that exists, which is what `make_in` asks for.
-            reflink_copy::reflink_or_copy(from, to).map(drop)
+            let copied = reflink_copy::reflink_or_copy(from, to);
+            if let Err(error) = &copied
+                && error.kind() != io::ErrorKind::AlreadyExists
+            {
+                // What a full disk let through would only keep it full.
+                let _ = fs::remove_file(to);
+            }
+            copied.map(drop)
         });
     Ok(made.map_err(Error::io("copy", from))?.into_temp_path())
 }
@@ -229,18 +306,21 @@ pub fn sync(path: &Path) -> Result<()> {
     }
 }
 
-/// Opens `path` for reading and appending, and locks it; creates it where it is missing.
+/// Opens `path` for reading and appending, and locks it; creates it where it is missing, and its
+/// folder.
 ///
 /// Whoever replaces or removes such a file does so while holding its lock, so the lock counts only
 /// if the name still leads to the locked file. `None` if `wait` is false and another holds it.
 pub fn open_locked(path: &Path, wait: bool) -> Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
     loop {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(Error::io("open", path))?;
+        let mut opened = options.open(path);
+        if is_missing(&opened) {
+            create_folder(&parent(path))?;
+            opened = options.open(path);
+        }
+        let file = opened.map_err(Error::io("open", path))?;
         if wait {
             file.lock().map_err(Error::io("lock", path))?;
         } else {

@@ -284,6 +284,9 @@ mod tests {
             any::<bool>().prop_map(Value::from),
             (0..3_i64).prop_map(Value::from),
             Just(json!(0.5)),
+            any::<f64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
             "[ab]{0,1}".prop_map(Value::from),
         ];
         leaf.prop_recursive(3, 12, 3, |inner| {

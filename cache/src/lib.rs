@@ -7,7 +7,9 @@
 //! - [`entry`]: what a finished job left; [`sealed`]: files that tell whether they are whole;
 //! - [`store`]: folders, look-ups; [`claim`]: who may make a result; `publish`: how it gets in;
 //!   [`place`]: how it gets out;
-//! - [`stat_cache`]: files that need no second reading; [`runs`]: what earlier runs did;
+//! - [`lease`]: who uses the store; [`collect`]: garbage; [`fsck`]: damage; `inventory`: what lies in its folders;
+//! - [`stat_cache`]: files that need no second reading; [`ledger`]: what the last run of a pipeline found;
+//!   [`history`]: when runs were, of what, and how each ended;
 //! - `durable`: grouped syncs and what a power cut may cost; `fs`: `std::fs` with paths in errors.
 //!
 //! # What is in a key
@@ -27,15 +29,18 @@
 //! | path | what | written |
 //! |---|---|---|
 //! | `format` | `rematch store 1` | once, synced |
-//! | `objects/ab/cdef…` | a file's bytes or a folder's manifest, by digest; mode 0444 | renamed into place |
+//! | `objects/ab/cdef…` | a file's bytes or a folder's manifest, by digest; mode 0444, time stamped | renamed into place |
 //! | `entries/ab/cdef….json` | an [`Entry`], by key id | temporary file, rename |
-//! | `keys/ab/cdef….json` | a [`Key`] that some run saw | temporary file, rename |
 //! | `locks/<id>` | exists, locked, while a key is claimed | by its holder |
+//! | `lease` | locked by whoever uses the store, see [`lease`] | once |
+//! | `users/…` | signs of runners that use the store | locked |
 //! | `work/<id>/` | a job's own folder; stays after an interruption | by the job |
 //! | `publish/<id>/` | a work folder whose outputs are just moving into `objects/` | renamed from `work/` |
 //! | `unsynced/…` | flags of runners that have results not yet synced | synced, locked |
-//! | `runs/<pipeline>.keys` | the last key id of each job | whole lines, under a lock |
-//! | `history.jsonl` | records of runs | whole lines, under a lock |
+//! | `runs/<pipeline>.ledger` | see [`ledger`] | temporary file, rename |
+//! | `history.jsonl` | start and end of every run, see [`history`] | whole lines, under a lock |
+//! | `runs/<run>.live` | exists, locked, while a run goes on | by the run |
+//! | `runs/<digest>.jobs` | what became of every job of some runs | temporary file, rename |
 //! | `stat-cache` | see [`stat_cache`] | temporary file, rename, under a lock |
 //! | `tmp/` | files on their way | |
 //!
@@ -63,27 +68,38 @@
 
 pub mod artifact;
 pub mod claim;
+pub mod collect;
 pub mod digest;
 mod durable;
 pub mod entry;
 pub mod error;
 mod fs;
+pub mod fsck;
+pub mod history;
+mod inventory;
 pub mod key;
+pub mod lease;
+pub mod ledger;
 pub mod manifest;
 pub mod place;
 mod publish;
-pub mod runs;
 pub mod sealed;
 pub mod stat_cache;
 pub mod store;
 
 pub use artifact::Artifact;
 pub use claim::{Claim, Reservation};
+pub use collect::{Collection, Garbage, Sides};
 pub use digest::Digest;
 pub use entry::{Entry, Meta, Provenance};
 pub use error::{Error, Result};
 pub use fs::{Stat, file_name_for};
+pub use fsck::{Checkup, Finding, Lack, LeftOver, Reported};
+pub use history::{JobRecord, JobState, Run, RunEnd, RunId, RunRecord, RunStart, RunState};
+pub use inventory::{Count, Tell};
 pub use key::{Change, Key, KeyId, changes};
+pub use lease::{AloneLease, Lease};
+pub use ledger::{Ledger, Made, PlacedFile, Record, Seen, UserFile};
 pub use manifest::{FileEntry, Manifest};
 pub use place::How;
 pub use stat_cache::StatCache;

@@ -9,11 +9,12 @@
 //! Whoever next claims the key after a kill in step 4 does the rest of it again from the intent.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rayon::prelude::*;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::artifact::Artifact;
@@ -32,6 +33,9 @@ const INTENT: &str = ".rematch-publish.json";
 
 /// Fewer files than this are moved quicker by one thread than handed to several.
 const WORTH_THREADS: usize = 32;
+
+/// After this long, a temporary file is one that a killed process left.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Serialize, Deserialize)]
 struct Intent {
@@ -86,15 +90,13 @@ pub fn publish(
 
     let id = key.id();
     let note = work.join(INTENT);
-    let bytes = sealed::seal(&intent).map_err(|e| Error::NotJson {
-        path: note.clone(),
-        why: e.to_string(),
-    })?;
+    let bytes = sealed::seal(&intent).map_err(|e| Error::not_json(&note, &e))?;
     let writing = store.inner.durable.begin()?;
     for (digest, bytes) in &manifests {
         write_object(store, &writing, digest, bytes)?;
     }
-    fs::write_atomic(&store.temporary(), &note, &bytes)?;
+    // It counts only behind the rename that follows, and tells whether it is whole.
+    fs::write(&note, &bytes)?;
     let staged = staged(store, &id);
     fs::rename(work, &staged)?;
     carry_out(store, &writing, &id, &staged, &intent)?;
@@ -108,11 +110,9 @@ pub fn finish_interrupted(store: &Store, id: &KeyId) -> Result<Option<Entry>> {
     if fs::look(&staged)?.is_none() {
         return Ok(None);
     }
-    let intent = fs::read_if_there(&staged.join(INTENT))?
-        .and_then(|bytes| sealed::unseal::<Intent>(&bytes).ok())
-        .filter(|intent| intent.entry.key.id() == *id);
-    if let Some(intent) = intent {
+    if let Some(intent) = intent(&staged, id)? {
         let writing = store.inner.durable.begin()?;
+        // An object that was moved and not looked at since bears no stamp, and is read.
         match carry_out(store, &writing, id, &staged, &intent) {
             Ok(()) if store.get(id)?.is_some() => return Ok(Some(intent.entry)),
             // What lay there is not what was hashed (a power cut, a stray writer): make it anew.
@@ -124,9 +124,31 @@ pub fn finish_interrupted(store: &Store, id: &KeyId) -> Result<Option<Entry>> {
     Ok(None)
 }
 
-/// Removes what killed publishers left beside a whole entry, and locks that nobody holds. A result
-/// that still lacks its entry stays for the next claim. Costs two listings of nearly empty folders.
+/// The entry that a killed publisher was about to write, if it got as far as step 3.
+pub fn intended(store: &Store, id: &KeyId) -> Result<Option<Entry>> {
+    Ok(intent(&staged(store, id), id)?.map(|intent| intent.entry))
+}
+
+fn intent(staged: &Path, id: &KeyId) -> Result<Option<Intent>> {
+    let bytes = fs::read_if_there(&staged.join(INTENT))?;
+    let intent = bytes.and_then(|bytes| sealed::unseal::<Intent>(&bytes).ok());
+    Ok(intent.filter(|intent| intent.entry.key.id() == *id))
+}
+
+/// Removes what killed publishers left beside a whole entry, locks that nobody holds, and what lies
+/// in `tmp/` for a day. A result that still lacks its entry stays for the next claim. Costs three
+/// listings of nearly empty folders.
 pub fn tidy(store: &Store) -> Result<()> {
+    for left in fs::list_if_there(&store.temporary())? {
+        // Whoever is still writing to it has done so since.
+        let old = left
+            .metadata()
+            .and_then(|meta| meta.modified())
+            .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED));
+        if old {
+            fs::remove_all(&left.path())?;
+        }
+    }
     for folder in ["publish", "locks"] {
         for left in fs::list_if_there(&store.root().join(folder))? {
             let Some(id) = left.file_name().to_str().and_then(|name| name.parse().ok()) else {
@@ -220,10 +242,10 @@ fn carry_out(
         intent.moves.par_iter().try_for_each(step)?;
     }
     let path = store.entry_path(id);
-    let bytes = intent.entry.to_bytes().map_err(|e| Error::NotJson {
-        path: path.clone(),
-        why: e.to_string(),
-    })?;
+    let bytes = intent
+        .entry
+        .to_bytes()
+        .map_err(|e| Error::not_json(&path, &e))?;
     fs::write_atomic(&store.temporary(), &path, &bytes)?;
     writing.wrote(&path);
     // The result is in; what cannot be removed now is removed by the next claim.
@@ -238,6 +260,9 @@ fn write_object(store: &Store, writing: &Writing, digest: &Digest, bytes: &[u8])
     }
     let object = store.object_path(digest);
     fs::write_atomic(&store.temporary(), &object, bytes)?;
+    if let Some(meta) = fs::look(&object)? {
+        fs::stamp(&object, &Stat::of(&meta))?;
+    }
     writing.wrote(&object);
     Ok(())
 }
@@ -263,36 +288,143 @@ fn adopt(
     };
     let meta = unchanged(from)?.ok_or_else(changed)?;
     let object = store.object_path(digest);
-    // A file with a second name may be written to through that name: leave it, take its bytes.
-    if meta.nlink() == 1 {
-        fs::set_mode(from, fs::READ_ONLY)?;
-        let mut moved = std::fs::rename(from, &object);
-        if moved
-            .as_ref()
-            .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
-        {
-            fs::create_folder(&fs::parent(&object))?;
-            moved = std::fs::rename(from, &object);
+    // A file with a second name may be written to through that name: leave it, take its bytes. The
+    // same for a file or a folder that is not ours to change, as containers leave them.
+    if meta.nlink() == 1 && move_to(from, &object)? {
+        // Whoever found the object before us has read it and stamped it.
+        let now = fs::look(&object)?.map(|meta| Stat::of(&meta));
+        if !now.is_some_and(|now| {
+            now.size == stat.size && (now.mtime == stat.mtime || now.is_stamped())
+        }) {
+            fs::remove_file(&object)?;
+            return Err(changed());
         }
-        match moved {
-            Ok(()) if unchanged(&object)?.is_some() => {
-                writing.wrote(&object);
-                return Ok(());
-            }
-            Ok(()) => {
-                fs::remove_file(&object)?;
-                return Err(changed());
-            }
-            Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {}
-            Err(e) => return Err(Error::io("move into the store", from)(e)),
-        }
+        fs::stamp(&object, stat)?;
+        writing.wrote(&object);
+        return Ok(());
+    }
+    // Another job may have made the same bytes meanwhile.
+    if store.has_object(digest, stat.size)? {
+        return Ok(());
     }
     let temporary = fs::copy_to_temporary(from, &store.temporary())?;
     if unchanged(from)?.is_none() {
         return Err(changed());
     }
     fs::set_mode(&temporary, fs::READ_ONLY)?;
+    fs::stamp(&temporary, stat)?;
     fs::persist(temporary, &object)?;
     writing.wrote(&object);
     Ok(())
+}
+
+/// Gives a file an object's name, read-only; false where only its bytes can be had.
+fn move_to(from: &Path, object: &Path) -> Result<bool> {
+    match fs::set_mode(from, fs::READ_ONLY) {
+        Err(e) if e.is_read_only() => return Ok(false),
+        done => done?,
+    }
+    let mut moved = rename_new(from, object);
+    if moved == Err(Errno::NOENT) {
+        fs::create_folder(&fs::parent(object))?;
+        moved = rename_new(from, object);
+    }
+    match moved {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST | Errno::XDEV | Errno::ACCESS | Errno::PERM) => Ok(false),
+        Err(e) => Err(Error::io("move into the store", from)(e.into())),
+    }
+}
+
+/// Renames to a name that nobody has. Two jobs may make the same bytes at once, and each looks at its own file after
+/// the move: neither may put its file in the place of the other's.
+fn rename_new(from: &Path, to: &Path) -> std::result::Result<(), Errno> {
+    use rustix::fs::{AtFlags, CWD, RenameFlags, linkat, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not every file system has that.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            linkat(CWD, from, CWD, to, AtFlags::empty())?;
+            rustix::fs::unlink(from)
+        }
+        renamed => renamed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claim::{Claim, Reservation};
+
+    /// A store in which the publisher of `key` was killed after its only file, `good`, was moved.
+    fn killed_after_the_move(folder: &Path) -> (Store, Key) {
+        let store = Store::open(&folder.join("store")).unwrap();
+        let key = Key {
+            kind: "test".into(),
+            version: 1,
+            params: serde_json::json!({}),
+            inputs: BTreeMap::new(),
+        };
+        let reservation = reserve(&store, &key);
+        let out = reservation.work().join("out");
+        std::fs::write(&out, "good").unwrap();
+        let mut moves = Vec::new();
+        let artifact = hash("out", &out, &mut moves, &mut Vec::new()).unwrap();
+        moves[0].from = "out".into();
+        let entry = Entry {
+            key: key.clone(),
+            outputs: BTreeMap::from([("out".into(), artifact)]),
+            log: None,
+            metrics: BTreeMap::new(),
+            provenance: Meta::default().provenance,
+        };
+        let note = sealed::seal(&Intent { entry, moves }).unwrap();
+        std::fs::write(reservation.work().join(INTENT), note).unwrap();
+        assert!(move_to(&out, &store.object_path(&artifact.digest)).unwrap());
+        std::fs::rename(reservation.work(), staged(&store, &key.id())).unwrap();
+        (store, key)
+    }
+
+    fn reserve(store: &Store, key: &Key) -> Reservation {
+        match store.try_claim(key).unwrap() {
+            Claim::Reserved(reservation) => reservation,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_result_whose_publisher_was_killed_is_finished_by_the_next_claim() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, key) = killed_after_the_move(folder.path());
+        assert!(matches!(store.try_claim(&key).unwrap(), Claim::Hit(_)));
+    }
+
+    #[test]
+    fn a_file_that_was_written_to_while_its_publisher_was_killed_is_no_result() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, key) = killed_after_the_move(folder.path());
+        let object = store.object_path(&Digest::of_bytes(b"good"));
+        // Through a handle that a stray process had opened before the move.
+        fs::set_mode(&object, 0o644).unwrap();
+        std::fs::write(&object, "evil").unwrap();
+        let file = std::fs::File::options().write(true).open(&object).unwrap();
+        file.set_modified(std::time::SystemTime::now() + Duration::from_secs(1))
+            .unwrap();
+        reserve(&store, &key);
+        assert!(!object.exists());
+    }
+
+    #[test]
+    fn what_killed_processes_left_in_tmp_goes_after_a_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        for (name, hours) in [("young", 1), ("old", 25)] {
+            let path = store.temporary().join(name);
+            let file = std::fs::File::create(&path).unwrap();
+            let time = std::time::SystemTime::now() - Duration::from_secs(hours * 3600);
+            file.set_modified(time).unwrap();
+        }
+        tidy(&store).unwrap();
+        assert!(store.temporary().join("young").exists());
+        assert!(!store.temporary().join("old").exists());
+    }
 }

@@ -60,3 +60,33 @@ pub fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damage> {
     }
     serde_json::from_str(content).map_err(|e| Damage::Content(e.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    proptest! {
+        #[test]
+        fn what_is_sealed_is_unsealed(text: String, number: f64) {
+            let content = json!({ "text": text, "number": number });
+            prop_assert_eq!(unseal::<Value>(&seal(&content).unwrap()), Ok(content));
+        }
+
+        #[test]
+        fn other_content_behind_the_same_seal_is_noticed(a: String, b: String) {
+            prop_assume!(a != b);
+            let sealed = String::from_utf8(seal(&a).unwrap()).unwrap();
+            let quoted = |text: &str| Value::from(text).to_string();
+            let changed = sealed.replace(&quoted(&a), &quoted(&b));
+            prop_assume!(changed != sealed);
+            prop_assert!(unseal::<String>(changed.as_bytes()) != Ok(b));
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes: Vec<u8>) {
+            prop_assert!(unseal::<Value>(&bytes).is_err());
+        }
+    }
+}

@@ -63,20 +63,29 @@ impl StatCache {
     /// not known. `path` should be absolute.
     pub fn digest(&self, path: &Path) -> Result<(Digest, Stat)> {
         let meta = std::fs::metadata(path).map_err(Error::io("look at", path))?;
-        self.digest_in(path, &Stat::of(&meta))
+        self.known_or(path, &Stat::of(&meta), || Digest::of_file_with_stat(path))
     }
 
-    /// As [`digest`](Self::digest), where the state of the file was just looked at.
+    /// As [`digest`](Self::digest), for a regular file whose state was just looked at.
     pub fn digest_in(&self, path: &Path, stat: &Stat) -> Result<(Digest, Stat)> {
+        self.known_or(path, stat, || match Digest::of_file_in(path, stat) {
+            // Nobody promised to leave a user's file alone since it was looked at.
+            Err(Error::Changed { .. }) => Digest::of_file_with_stat(path),
+            read => read,
+        })
+    }
+
+    fn known_or(
+        &self,
+        path: &Path,
+        stat: &Stat,
+        read: impl FnOnce() -> Result<(Digest, Stat)>,
+    ) -> Result<(Digest, Stat)> {
         if let Some(digest) = self.recall(path, stat) {
             return Ok((digest, *stat));
         }
         let began = now();
-        let (digest, stat) = match Digest::of_file_in(path, stat) {
-            // Nobody promised to leave a user's file alone since it was looked at.
-            Err(Error::Changed { .. }) => Digest::of_file_with_stat(path)?,
-            read => read?,
-        };
+        let (digest, stat) = read()?;
         self.learn(path, stat, digest, began);
         Ok((digest, stat))
     }
@@ -276,6 +285,7 @@ impl<'a> Record<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::fs::FileTimes;
     use std::time::Duration;
 
@@ -385,6 +395,57 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[at] ^= 16;
             assert!(Saved::parse(flipped).is_none(), "flipped at {at}");
+        }
+    }
+
+    fn any_files() -> impl Strategy<Value = Files> {
+        let numbers = (
+            any::<u64>(),
+            any::<i64>(),
+            any::<i64>(),
+            any::<u64>(),
+            any::<u64>(),
+        );
+        let known = (numbers, any::<[u8; 32]>()).prop_map(|(numbers, digest)| {
+            let (size, mtime, ctime, inode, device) = numbers;
+            Known {
+                stat: Stat {
+                    size,
+                    mtime,
+                    ctime,
+                    inode,
+                    device,
+                },
+                digest: Digest::from_bytes(digest),
+            }
+        });
+        let path = any::<Vec<u8>>().prop_map(Vec::into_boxed_slice);
+        proptest::collection::hash_map(path, known, 0..5)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_saved_is_read(files in any_files()) {
+            let mut all: Vec<(&[u8], Known)> = files.iter().map(|(path, known)| (&**path, *known)).collect();
+            let saved = Saved::parse(to_bytes(&mut all)).unwrap();
+            let read: Files = saved.iter().map(|(path, known)| (path.into(), known)).collect();
+            for (path, known) in &files {
+                prop_assert_eq!(saved.get(path), Some(*known));
+            }
+            prop_assert_eq!(read, files);
+        }
+
+        #[test]
+        fn any_bytes_behind_a_right_checksum_are_survived(body: Vec<u8>, whole: bool) {
+            let mut bytes = if whole { HEADER.to_vec() } else { Vec::new() };
+            bytes.extend(body);
+            let check = Digest::of_bytes(&bytes);
+            bytes.extend(check.as_bytes());
+            if let Some(saved) = Saved::parse(bytes) {
+                for (path, _) in saved.iter() {
+                    prop_assert!(saved.get(path).is_some());
+                }
+            }
         }
     }
 }

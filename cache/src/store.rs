@@ -10,16 +10,18 @@ use crate::digest::Digest;
 use crate::durable::Durable;
 use crate::entry::Entry;
 use crate::error::{Error, Result};
-use crate::fs;
-use crate::key::KeyId;
+use crate::fs::{self, Stat};
+use crate::key::{Key, KeyId};
 use crate::manifest::Manifest;
 use crate::publish;
-use crate::runs::LastKeys;
-use crate::sealed::Damage;
+use crate::sealed::{self, Damage};
 use crate::stat_cache::StatCache;
 
 /// The newest layout of a store's folders.
 pub const FORMAT: u32 = 1;
+
+/// The name of a job's key in its work folder.
+pub(crate) const KEY: &str = ".rematch-key.json";
 
 /// An open store. Clones are cheap and share everything.
 #[derive(Clone, Debug)]
@@ -32,7 +34,6 @@ pub(crate) struct Inner {
     pub root: PathBuf,
     pub durable: Durable,
     pub stat_cache: StatCache,
-    pub last_keys: Mutex<HashMap<String, LastKeys>>,
     /// Whether files reach a device (by number) as reflinks; not there before the first attempt.
     pub reflinks: Mutex<HashMap<u64, bool>>,
 }
@@ -76,7 +77,6 @@ impl Store {
             inner: Arc::new(Inner {
                 durable: Durable::new(&root),
                 stat_cache: StatCache::new(&root),
-                last_keys: Mutex::default(),
                 reflinks: Mutex::default(),
                 root,
             }),
@@ -141,6 +141,17 @@ impl Store {
         })
     }
 
+    /// The key with an id, from its entry or from the work folder of a job that did not get so far.
+    pub fn key(&self, id: &KeyId) -> Result<Option<Key>> {
+        let entry = fs::read_if_there(&self.entry_path(id))?;
+        if let Some(entry) = entry.and_then(|bytes| Entry::parse(&bytes, id).ok()) {
+            return Ok(Some(entry.key));
+        }
+        let key = fs::read_if_there(&self.work_path(id).join(KEY))?;
+        let key = key.and_then(|bytes| sealed::unseal::<Key>(&bytes).ok());
+        Ok(key.filter(|key| key.id() == *id))
+    }
+
     /// Whether every object of an artifact is there with its right size.
     pub fn has(&self, artifact: &Artifact) -> Result<bool> {
         if !artifact.folder {
@@ -162,9 +173,28 @@ impl Store {
         Ok(true)
     }
 
+    /// Whether an object is there with its right size. One that somebody wrote to (see [`fs::stamp`]) is read, and
+    /// removed where its bytes are not what its name says.
     pub(crate) fn has_object(&self, digest: &Digest, size: u64) -> Result<bool> {
-        Ok(fs::look(&self.object_path(digest))?
-            .is_some_and(|meta| meta.is_file() && meta.len() == size))
+        let path = self.object_path(digest);
+        let Some(meta) = fs::look(&path)?.filter(|meta| meta.is_file() && meta.len() == size)
+        else {
+            return Ok(false);
+        };
+        let stat = Stat::of(&meta);
+        if stat.is_stamped() {
+            return Ok(true);
+        }
+        let whole = Digest::of_file(&path)? == *digest;
+        let mended = if whole {
+            fs::stamp(&path, &stat)
+        } else {
+            fs::remove_file(&path)
+        };
+        match mended {
+            Err(e) if !e.is_read_only() => Err(e),
+            _ => Ok(whole),
+        }
     }
 
     /// Where an object lies; read-only, and the same file for everyone who links it.
@@ -244,7 +274,11 @@ impl Store {
 impl Inner {
     fn sync(&self) -> Result<()> {
         self.durable.flush()?;
-        self.stat_cache.save()
+        // Where we may not write, whoever may will learn it again.
+        match self.stat_cache.save() {
+            Err(e) if e.is_read_only() => Ok(()),
+            saved => saved,
+        }
     }
 }
 
@@ -255,21 +289,30 @@ impl Drop for Inner {
     }
 }
 
-/// `folder/ab/cdef…`: at most 256 subfolders.
+/// An object's path in its folder, `ab/cdef…`: at most 256 subfolders.
+pub(crate) fn object_name(digest: &Digest) -> String {
+    let mut name = digest.to_hex();
+    name.insert(2, '/');
+    name
+}
+
 fn sharded(root: &Path, folder: &str, digest: &Digest, ending: &str) -> PathBuf {
-    let hex = digest.to_hex();
     let mut path = PathBuf::with_capacity(root.as_os_str().len() + 90);
     path.push(root);
     path.push(folder);
-    path.push(&hex[..2]);
-    path.push(format!("{}{ending}", &hex[2..]));
+    path.push(object_name(digest) + ending);
     path
 }
 
 /// Whether `root` is a store that this version can use; `false` where nothing is yet.
 fn check_format(root: &Path) -> Result<bool> {
     let bytes = match fs::read_if_there(&root.join("format")) {
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotADirectory => {
+        Err(Error::Io { source, .. })
+            if matches!(
+                source.kind(),
+                std::io::ErrorKind::NotADirectory | std::io::ErrorKind::IsADirectory
+            ) =>
+        {
             return Err(Error::NotAStore { path: root.into() });
         }
         read => read?,
@@ -298,7 +341,6 @@ fn create(root: &Path) -> Result<()> {
         "work",
         "publish",
         "tmp",
-        "keys",
         "runs",
         "unsynced",
         ".gitignore",
@@ -316,7 +358,7 @@ fn create(root: &Path) -> Result<()> {
             Err(Error::NotAStore { path: root.into() })
         };
     }
-    for folder in &ours[..9] {
+    for folder in &ours[..8] {
         fs::create_folder(&root.join(folder))?;
     }
     let temporary = root.join("tmp");

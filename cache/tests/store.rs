@@ -4,13 +4,15 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{check_store, files, key, publish_file, reserve};
 use rematch_cache::sealed::Damage;
-use rematch_cache::{Artifact, Claim, Digest, Error, How, Lookup, Meta, Store};
-use serde_json::json;
+use rematch_cache::{
+    Artifact, Claim, Digest, Error, How, Ledger, Lookup, Made, Meta, Record, Seen, Stat, Store,
+    UserFile,
+};
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -24,6 +26,13 @@ fn write(path: &Path, content: &str) {
 }
 
 /// Replaces a read-only file.
+/// Places an artifact of which nothing is known.
+fn place(store: &Store, artifact: &Artifact, dest: &Path) -> How {
+    let (folder, name) = (dest.parent().unwrap(), dest.file_name().unwrap());
+    let placed = store.materialise(artifact, folder, Path::new(name), None);
+    placed.unwrap().how
+}
+
 fn damage(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = std::fs::read(path).unwrap();
     change(&mut bytes);
@@ -284,6 +293,28 @@ fn a_job_that_outlives_its_runner_keeps_the_key() {
 }
 
 #[test]
+fn a_job_that_outlives_a_failed_run_keeps_the_key_until_it_ends() {
+    let (_folder, store) = store();
+    let held = reserve(&store, &key(1));
+    let inherited = held.inheritable().unwrap();
+    let mut child = Command::new("cat")
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(inherited);
+    // The runner gives up, for a full disk, say, and does not wait for its child.
+    drop(held);
+    assert!(matches!(store.try_claim(&key(1)).unwrap(), Claim::Busy));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    let Claim::Reserved(again) = store.claim(&key(1), |_| {}).unwrap() else {
+        panic!("the key is not free")
+    };
+    drop(again);
+    assert!(files(&store.root().join("locks")).is_empty());
+}
+
+#[test]
 fn a_result_made_again_replaces_the_old_one() {
     let (_folder, store) = store();
     publish_file(&store, &key(1), b"old");
@@ -376,24 +407,63 @@ fn a_file_is_placed_once_and_left_alone_while_it_is_right() {
     let (folder, store) = store();
     let artifact = publish_file(&store, &key(1), b"result").outputs["out"];
     let dest = folder.path().join("out/a/b.txt");
-    assert_ne!(store.materialise(&artifact, &dest).unwrap(), How::Already);
+    assert_ne!(place(&store, &artifact, &dest), How::Already);
     let before = std::fs::metadata(&dest).unwrap();
-    assert_eq!(store.materialise(&artifact, &dest).unwrap(), How::Already);
+    assert_eq!(place(&store, &artifact, &dest), How::Already);
     assert_eq!(std::fs::metadata(&dest).unwrap().ino(), before.ino());
     assert!(store.is_right(&dest, &artifact).unwrap());
-    // Another content, a link and a folder in its place are all replaced.
-    std::fs::remove_file(&dest).unwrap();
-    write(&dest, "edited");
-    assert!(!store.is_right(&dest, &artifact).unwrap());
-    assert_ne!(store.materialise(&artifact, &dest).unwrap(), How::Already);
+    // A link and an empty folder in its place are replaced.
     std::fs::remove_file(&dest).unwrap();
     std::os::unix::fs::symlink("nowhere", &dest).unwrap();
-    assert_ne!(store.materialise(&artifact, &dest).unwrap(), How::Already);
+    assert_ne!(place(&store, &artifact, &dest), How::Already);
     std::fs::remove_file(&dest).unwrap();
-    write(&dest.join("x"), "y");
-    assert_ne!(store.materialise(&artifact, &dest).unwrap(), How::Already);
+    std::fs::create_dir(&dest).unwrap();
+    assert_ne!(place(&store, &artifact, &dest), How::Already);
     assert_eq!(std::fs::read(&dest).unwrap(), b"result");
     assert_eq!(files(&folder.path().join("out")), [dest]);
+}
+
+#[test]
+fn runners_that_place_at_once_end_with_a_right_place_and_leave_nothing_else() {
+    let (folder, store) = store();
+    let one = publish_file(&store, &key(2), b"one").outputs["out"];
+    let two = publish_file(&store, &key(3), b"two").outputs["out"];
+    let tree = publish_folder(&store);
+    let out = folder.path().join("out");
+    let root = store.root().to_path_buf();
+    for round in 0..10 {
+        // As another runner would: with a store of its own.
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for runner in 0..4 {
+                let (root, out, start) = (&root, &out, &start);
+                scope.spawn(move || {
+                    let store = Store::open(root).unwrap();
+                    start.wait();
+                    for n in 0..6 {
+                        let file = if (round + runner + n) % 2 == 0 {
+                            one
+                        } else {
+                            two
+                        };
+                        place(&store, &file, &out.join("f"));
+                        place(&store, &one, &out.join("same"));
+                        place(&store, &tree, &out.join("tree"));
+                        if n == runner {
+                            let _ = std::fs::remove_dir_all(out.join("tree"));
+                        }
+                    }
+                });
+            }
+        });
+        for (artifact, name) in [(one, "f"), (one, "same"), (tree, "tree")] {
+            place(&store, &artifact, &out.join(name));
+            assert!(store.is_right(&out.join(name), &artifact).unwrap());
+        }
+        assert_eq!(std::fs::read_dir(&out).unwrap().count(), 3);
+        assert_eq!(files(&root.join("tmp")), Vec::<PathBuf>::new());
+        std::fs::remove_dir_all(&out).unwrap();
+    }
 }
 
 #[test]
@@ -401,13 +471,13 @@ fn a_folder_is_placed_with_its_programs_and_exactly_its_files() {
     let (folder, store) = store();
     let artifact = publish_folder(&store);
     let dest = folder.path().join("out/run");
-    assert_ne!(store.materialise(&artifact, &dest).unwrap(), How::Already);
+    assert_ne!(place(&store, &artifact, &dest), How::Already);
     assert_eq!(mode(&dest.join("program")), 0o755);
     assert_eq!(std::fs::read(dest.join("events/a")).unwrap(), b"one");
-    assert_eq!(store.materialise(&artifact, &dest).unwrap(), How::Already);
+    assert_eq!(place(&store, &artifact, &dest), How::Already);
     for spoil in ["one more", "one less", "a live link"] {
         match spoil {
-            "one more" => write(&dest.join("events/b"), "new"),
+            "one more" => write(&dest.join("events/b"), "one"),
             "one less" => std::fs::remove_file(dest.join("events/a")).unwrap(),
             _ => {
                 std::fs::remove_dir_all(&dest).unwrap();
@@ -415,7 +485,7 @@ fn a_folder_is_placed_with_its_programs_and_exactly_its_files() {
             }
         }
         assert!(!store.is_right(&dest, &artifact).unwrap(), "{spoil}");
-        store.materialise(&artifact, &dest).unwrap();
+        place(&store, &artifact, &dest);
         assert_eq!(files(&folder.path().join("out")).len(), 2, "{spoil}");
         assert!(folder.path().join("store/format").exists());
     }
@@ -435,10 +505,10 @@ fn too_many_links_end_in_a_copy() {
         assert_eq!(error.kind(), std::io::ErrorKind::TooManyLinks);
         let dest = folder.path().join("dest");
         assert!(matches!(
-            store.materialise(&artifact, &dest).unwrap(),
+            place(&store, &artifact, &dest),
             How::Copy | How::Reflink
         ));
-        assert_eq!(store.materialise(&artifact, &dest).unwrap(), How::Already);
+        assert_eq!(place(&store, &artifact, &dest), How::Already);
     } else {
         println!("this file system takes more than 65,600 links to a file: nothing to see");
     }
@@ -499,74 +569,108 @@ fn files_and_folders_of_the_user_are_known_by_content() {
 }
 
 #[test]
-fn the_last_key_of_a_job_is_remembered_between_runs() {
+fn a_key_is_known_by_its_id_whether_its_job_ended_or_not() {
+    let (_folder, store) = store();
+    assert_eq!(store.key(&key(1).id()).unwrap(), None);
+    let Claim::Reserved(reservation) = store.try_claim(&key(1)).unwrap() else {
+        panic!("it is free")
+    };
+    assert_eq!(store.key(&key(1).id()).unwrap(), Some(key(1)));
+    drop(reservation);
+    publish_file(&store, &key(2), b"x");
+    assert_eq!(store.key(&key(2).id()).unwrap(), Some(key(2)));
+}
+
+#[test]
+fn an_object_that_somebody_wrote_to_is_read_and_removed_if_it_is_not_what_it_was() {
+    let (_folder, store) = store();
+    let entry = publish_file(&store, &key(1), b"bytes");
+    let object = store.object_path(&entry.outputs["out"].digest);
+    // The same bytes again: mended.
+    damage(&object, |_| {});
+    assert!(store.get(&key(1).id()).unwrap().is_some());
+    damage(&object, |bytes| bytes[0] ^= 1);
+    assert!(store.get(&key(1).id()).unwrap().is_none());
+    assert!(!object.exists());
+}
+
+#[test]
+fn what_a_person_put_in_the_place_of_a_result_is_kept_beside_it() {
     let (folder, store) = store();
-    let path = folder.path().join("store");
-    assert!(store.last_key("p", "train[seed=1]").unwrap().is_none());
-    for n in [1, 2, 2, 3] {
-        store.remember("p", "train[seed=1]", &key(n)).unwrap();
-        store
-            .remember("../p", "a \"job\"\nwith a line", &key(n + 10))
+    let old = publish_file(&store, &key(1), b"old").outputs["out"];
+    let new = publish_file(&store, &key(2), b"new").outputs["out"];
+    let dest = folder.path().join("out/x");
+    // An earlier result is in the store, whether or not it is known that it was placed here.
+    for was in [Some(&old), None] {
+        place(&store, &old, &dest);
+        let placed = store.materialise(&new, folder.path(), Path::new("out/x"), was);
+        assert_eq!(placed.unwrap().aside, None);
+    }
+    for (n, kept) in ["x.edited", "x.edited-2"].into_iter().enumerate() {
+        std::fs::remove_file(&dest).unwrap();
+        write(&dest, &format!("mine {n}"));
+        let placed = store.materialise(&new, folder.path(), Path::new("out/x"), Some(&new));
+        let kept = folder.path().join("out").join(kept);
+        assert_eq!(placed.unwrap().aside.as_ref(), Some(&kept));
+        assert_eq!(
+            std::fs::read(&kept).unwrap(),
+            format!("mine {n}").as_bytes()
+        );
+        assert_eq!(std::fs::read(&dest).unwrap(), b"new");
+    }
+}
+
+#[test]
+fn a_look_over_a_ledger_sees_what_is_gone_or_edited() {
+    let (folder, store) = store();
+    let out = folder.path().join("out");
+    let user = folder.path().join("user");
+    write(&user, "data");
+    let file = publish_file(&store, &key(2), b"result").outputs["out"];
+    let tree = publish_folder(&store);
+    let made = |name: &str, artifact: &Artifact| {
+        let placed = store
+            .materialise(artifact, &out, Path::new(name), None)
             .unwrap();
-    }
-    drop(store);
-    let log = path.join("runs/p.keys");
-    let mut bytes = std::fs::read(&log).unwrap();
-    assert_eq!(
-        bytes.split(|b| *b == b'\n').count(),
-        4,
-        "one line per change"
-    );
-    // A line that a kill cut short hides neither those before nor those after it.
-    bytes.extend_from_slice(b"0123 \"tra");
-    std::fs::write(&log, bytes).unwrap();
-    let store = Store::open(&path).unwrap();
-    assert_eq!(store.last_key("p", "train[seed=1]").unwrap(), Some(key(3)));
-    assert_eq!(
-        store.last_key("../p", "a \"job\"\nwith a line").unwrap(),
-        Some(key(13))
-    );
-    store.remember("p", "other", &key(4)).unwrap();
-    let again = Store::open(&path).unwrap();
-    assert_eq!(again.last_key("p", "other").unwrap(), Some(key(4)));
-}
-
-#[test]
-fn the_log_of_last_keys_stays_small() {
-    let (_folder, store) = store();
-    for n in 0..3000 {
-        store.remember("p", "job", &key(n % 7)).unwrap();
-    }
-    let lines = std::fs::read_to_string(store.root().join("runs/p.keys"))
-        .unwrap()
-        .lines()
-        .count();
-    assert!(lines < 1100, "{lines}");
-    assert_eq!(store.last_key("p", "job").unwrap(), Some(key(2999 % 7)));
-}
-
-#[test]
-fn the_history_keeps_every_whole_record() {
-    let (_folder, store) = store();
-    std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let store = &store;
-            scope.spawn(move || {
-                for n in 0..25 {
-                    store
-                        .append_history(&json!({"thread": thread, "n": n}))
-                        .unwrap();
-                }
-            });
+        Made {
+            name: name.into(),
+            artifact: *artifact,
+            files: placed.files,
+            folders: placed.folders,
         }
-    });
-    let log = store.root().join("history.jsonl");
-    let mut bytes = std::fs::read(&log).unwrap();
-    bytes.extend_from_slice(b"{\"cut");
-    std::fs::write(&log, bytes).unwrap();
-    store.append_history(&json!("last")).unwrap();
-    let history = store.history().unwrap();
-    assert_eq!((history.len(), history.last()), (101, Some(&json!("last"))));
+    };
+    let stat = Stat::of(&std::fs::metadata(&user).unwrap());
+    let record = Record {
+        files: vec![UserFile {
+            path: user.clone(),
+            stat: Some(stat),
+        }],
+        outputs: vec![made("file", &file), made("tree", &tree)],
+        ..Record::new("job".into())
+    };
+    let ledger = Ledger {
+        plan: None,
+        out: out.clone(),
+        records: vec![record],
+    };
+    let look = || store.look_over(&ledger, &out, |_| true)[0];
+    let whole = Seen {
+        files: true,
+        objects: true,
+        placed: true,
+    };
+    assert_eq!(look(), whole);
+    write(&out.join("tree/events/more"), "");
+    assert!(!look().placed);
+    std::fs::remove_file(out.join("tree/events/more")).unwrap();
+    store
+        .materialise(&tree, &out, Path::new("tree"), None)
+        .unwrap();
+    write(&user, "other");
+    assert!(!look().files);
+    let member = store.object_path(&Digest::of_bytes(b"one"));
+    damage(&member, |bytes| bytes[0] ^= 1);
+    assert!(!look().objects);
 }
 
 #[test]
@@ -662,20 +766,21 @@ fn a_read_only_store_can_be_read() {
         assert!(matches!(store.try_claim(&key(1)).unwrap(), Claim::Hit(_)));
         let error = store.try_claim(&key(2)).unwrap_err().to_string();
         assert!(error.contains("read-only"), "{error}");
-        store.remember("p", "job", &key(1)).unwrap();
+        store.keep_ledger("p", &Ledger::default()).unwrap();
         store.sync().unwrap();
+        // Nobody can collect there, so nobody needs to be kept away.
+        assert!(store.try_lease().unwrap().is_some());
+        let error = store.lease_alone().unwrap_err().to_string();
+        assert!(error.contains("read-only"), "{error}");
+        assert!(store.check(false, &|_, _, _| {}).unwrap().is_sound());
         // Another file system: neither link nor reflink.
         let out = tempfile::tempdir().unwrap();
         assert_eq!(
-            store
-                .materialise(&entry.outputs["out"], &out.path().join("f"))
-                .unwrap(),
+            place(&store, &entry.outputs["out"], &out.path().join("f")),
             How::Copy
         );
         assert_eq!(
-            store
-                .materialise(&entry.outputs["out"], &out.path().join("f"))
-                .unwrap(),
+            place(&store, &entry.outputs["out"], &out.path().join("f")),
             How::Already
         );
         return;

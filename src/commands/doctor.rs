@@ -11,16 +11,9 @@ use crate::cli::Global;
 use crate::commands::{print_json, print_line, project_root};
 use crate::engine::programs;
 use crate::error::Result;
+use crate::facts::{Check, Doctor};
 use crate::slots::Machine;
 use crate::style::Style;
-
-/// One thing that was looked at.
-struct Check {
-    what: &'static str,
-    good: bool,
-    found: String,
-    facts: Value,
-}
 
 pub fn exec(global: &Global) -> Result<ExitCode> {
     let root = project_root();
@@ -29,7 +22,7 @@ pub fn exec(global: &Global) -> Result<ExitCode> {
         .clone()
         .unwrap_or_else(|| root.join(".rematch"));
     let mut checks = vec![Check {
-        what: "rematch",
+        what: "rematch".into(),
         good: true,
         found: env!("CARGO_PKG_VERSION").into(),
         facts: json!({ "version": env!("CARGO_PKG_VERSION") }),
@@ -39,11 +32,7 @@ pub fn exec(global: &Global) -> Result<ExitCode> {
     checks.extend(storage(&store));
     let good = checks.iter().all(|check| check.good);
     if global.json {
-        let list: Vec<Value> = checks
-            .iter()
-            .map(|c| json!({ "what": c.what, "good": c.good, "found": c.found, "facts": c.facts }))
-            .collect();
-        print_json(&json!({ "good": good, "checks": list }));
+        print_json(&Doctor { good, checks });
     } else {
         let style = Style::of(&std::io::stdout());
         for check in &checks {
@@ -66,7 +55,7 @@ pub fn exec(global: &Global) -> Result<ExitCode> {
 fn trainer() -> Result<Check> {
     let (_, trainer) = programs()?;
     let bad = |found: String| Check {
-        what: "trainer",
+        what: "trainer".into(),
         good: false,
         found,
         facts: Value::Null,
@@ -98,7 +87,7 @@ fn trainer() -> Result<Check> {
         text("libtorch")
     );
     Ok(Check {
-        what: "trainer",
+        what: "trainer".into(),
         good: true,
         found,
         facts,
@@ -113,7 +102,7 @@ fn machine() -> Check {
         memory as f64 / 1e9
     );
     Check {
-        what: "machine",
+        what: "machine".into(),
         good: true,
         found,
         facts: json!({ "cpus": cpus, "gpus": gpus, "memory": memory }),
@@ -126,7 +115,7 @@ fn storage(path: &Path) -> Vec<Check> {
         Ok(store) => store,
         Err(error) => {
             return vec![Check {
-                what: "store",
+                what: "store".into(),
                 good: false,
                 found: error.to_string(),
                 facts: Value::Null,
@@ -144,20 +133,20 @@ fn storage(path: &Path) -> Vec<Check> {
         if enough { "" } else { ": little room" }
     );
     let mut checks = vec![Check {
-        what: "store",
+        what: "store".into(),
         good: enough,
         found,
         facts: json!({ "path": root.to_string_lossy(), "free": free }),
     }];
     checks.push(match try_placing(&root) {
         Ok(how) => Check {
-            what: "file system",
+            what: "file system".into(),
             good: true,
             found: format!("results appear by {how}"),
             facts: json!({ "how": how }),
         },
         Err(why) => Check {
-            what: "file system",
+            what: "file system".into(),
             good: false,
             found: why,
             facts: Value::Null,
@@ -184,9 +173,8 @@ fn try_placing(root: &Path) -> std::result::Result<&'static str, String> {
             size: bytes.len() as u64,
             folder: false,
         };
-        scratch
-            .materialise(&artifact, &folder.join("out/file"))
-            .map_err(|e| words(&e))
+        let placed = scratch.materialise(&artifact, &folder, Path::new("out/file"), None);
+        Ok(placed.map_err(|e| words(&e))?.how)
     };
     let result = attempt();
     let _ = std::fs::remove_dir_all(&folder);

@@ -1,6 +1,7 @@
 //! `rematch explain`: which field of a job's key changed, old and new.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use rematch_spec::kind::StageKind;
 use serde_json::{Value, json};
@@ -8,41 +9,48 @@ use serde_json::{Value, json};
 use crate::cli::{Global, OneJob};
 use crate::commands::{Project, print_json, print_line};
 use crate::error::Result;
-use crate::freshness::{Verdict, Why, verdicts};
+use crate::freshness::{Verdict, Why};
+use crate::progress::duration;
 use crate::style::Style;
 
 pub fn exec(global: &Global, job: &OneJob) -> Result<ExitCode> {
     let (project, index) = Project::open_job(global, job)?;
-    let job = &project.plan.graph[index];
-    let verdicts = verdicts(&project.plan, &project.store)?;
-    let verdict = &verdicts[index.index()];
+    let job = &project.plan.job(index)?;
+    let wanted = project.plan.with_upstream(&[index].into());
+    let mut freshness = project.freshness(&wanted)?;
+    let mut verdicts = freshness.look_at_all(&wanted)?;
+    let Some((_, verdict)) = verdicts.pop() else {
+        return Ok(ExitCode::SUCCESS);
+    };
     if global.json {
         let (state, key, why) = match verdict {
-            Verdict::Fresh(key, _) => ("fresh", Some(key), None),
-            Verdict::Run(key, why) => ("runs", Some(key), Some(why)),
+            Verdict::Fresh { .. } => ("fresh", Some(freshness.key(job)?), None),
+            Verdict::Run(key, why) => ("runs", Some(*key), Some(why)),
             Verdict::Waits => ("waits", None, None),
         };
-        let id = key.map(|key| key.id().0.to_string());
+        let id = key.as_ref().map(|key| key.id().0.to_string());
         print_json(&json!({ "job": job.name, "state": state, "id": id, "key": key, "why": why }));
         return Ok(ExitCode::SUCCESS);
     }
     let style = Style::of(&std::io::stdout());
     match verdict {
-        Verdict::Fresh(key, entry) => {
-            let made = &entry.provenance;
+        Verdict::Fresh { id, .. } => {
             print_line(&format!(
                 "{} is {}",
                 style.bold(&job.name),
                 style.green("up to date")
             ));
-            let took = crate::progress::duration(std::time::Duration::from_secs_f64(
-                made.seconds.max(0.0),
-            ));
-            print_line(&format!(
-                "  made on {} in {took} by rematch {}",
-                made.host, made.rematch
-            ));
-            print_line(&format!("  key {}", key.id().0));
+            if let Some(entry) = project.store.get(&id)? {
+                let made = &entry.provenance;
+                let took = Duration::from_secs_f64(made.seconds.max(0.0));
+                print_line(&format!(
+                    "  made on {} in {} by rematch {}",
+                    made.host,
+                    duration(took),
+                    made.rematch
+                ));
+            }
+            print_line(&format!("  key {}", id.0));
         }
         Verdict::Run(key, why) => {
             print_line(&format!(
@@ -76,11 +84,11 @@ pub fn exec(global: &Global, job: &OneJob) -> Result<ExitCode> {
                 "{} waits for what it reads:",
                 style.bold(&job.name)
             ));
-            for other in project.plan.with_upstream(&[index].into()) {
-                if let Verdict::Run(_, why) = &verdicts[other.index()] {
+            for (other, verdict) in &verdicts {
+                if let Verdict::Run(_, why) = verdict {
                     print_line(&format!(
                         "  {} must run ({})",
-                        project.plan.graph[other].name,
+                        project.plan.name(*other),
                         why.summary()
                     ));
                 }

@@ -1,12 +1,17 @@
 //! `rematch run`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::time::Instant;
+
+use petgraph::graph::NodeIndex;
+use rematch_cache::Digest;
+use rematch_cache::history::{RunEnd, RunRecord, RunState};
 
 use crate::cli::{Global, Selection};
-use crate::commands::{Project, print_line, short};
-use crate::engine::{Engine, Settings, listen_for_signals, programs};
+use crate::commands::{Project, print_line, say, short};
+use crate::engine::{Engine, Outcome, Settings, listen_for_signals, programs};
 use crate::error::Result;
 use crate::executor::local::Local;
 use crate::progress::json::Json;
@@ -16,6 +21,9 @@ use crate::progress::{Progress, Summary};
 use crate::slots::{Machine, Slots};
 use crate::style::Style;
 
+/// Results of more jobs of one stage than this are not printed.
+const MANY: usize = 20;
+
 /// Flags of this command alone.
 pub struct Flags {
     pub jobs: Option<u16>,
@@ -24,20 +32,26 @@ pub struct Flags {
 }
 
 pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<ExitCode> {
+    let started = Instant::now();
     let project = Project::create(global, selection)?;
-    project.note_run()?;
+    let _lease = project.store.lease(|who| {
+        say(&format!("waiting for {who}, which has the store alone"));
+    })?;
+    let run = project.store.begin_run(&project.run_start())?;
     let (light, trainer) = programs()?;
     let machine = Machine::here();
     let jobs = flags.jobs.map_or(machine.cpus, usize::from);
     let settings = Settings {
-        wanted: project.plan.with_upstream(&project.selected),
+        wanted: project.wanted.clone(),
+        may_run: project.may_run.clone(),
         force: if flags.force {
             project.selected.clone()
         } else {
             BTreeSet::new()
         },
         keep_going: flags.keep_going,
-        light,
+        started,
+        light: light.clone(),
         trainer,
     };
     let style = Style::of(&std::io::stderr());
@@ -52,38 +66,82 @@ pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<Exi
         &project.results,
         settings,
         Slots::new(machine, jobs),
-        Local::default(),
+        Local::guarded(&light),
         &mut *progress,
     )?;
     listen_for_signals(engine.ear())?;
-    let summary = engine.run()?;
+    let Outcome { summary, jobs } = engine.run()?;
     project.store.sync()?;
+    let code = exit_code(&summary);
+    run.end(&RunEnd {
+        ran: summary.ran,
+        fresh: summary.fresh,
+        failed: summary.failed.len(),
+        stopped: summary.stopped.len(),
+        skipped: summary.skipped,
+        seconds: summary.seconds,
+        exit: code,
+        jobs: match jobs {
+            Some(jobs) => Some(project.store.keep_job_list(jobs)?),
+            None => jobs_of_last_run(&project)?,
+        },
+    })?;
     if !global.json {
         show_results(&project, &summary);
         advise(&project, &summary);
     }
-    Ok(exit_code(&summary))
+    Ok(ExitCode::from(code))
 }
 
-fn exit_code(summary: &Summary) -> ExitCode {
+/// The list of jobs of the last run of the same jobs: one that finds nothing to do has the same.
+fn jobs_of_last_run(project: &Project) -> Result<Option<Digest>> {
+    let same = |run: &RunRecord| run.start == project.run_start();
+    let runs = project.store.runs()?;
+    let mut lists = runs
+        .iter()
+        .rev()
+        .filter(|run| same(run))
+        .map(|run| &run.state);
+    Ok(lists.find_map(|state| match state {
+        RunState::Ended(end) => end.jobs,
+        _ => None,
+    }))
+}
+
+fn exit_code(summary: &Summary) -> u8 {
     if !summary.failed.is_empty() {
-        ExitCode::from(1)
+        1
     } else if summary.interrupted {
-        ExitCode::from(130)
+        130
     } else {
-        ExitCode::SUCCESS
+        0
     }
 }
 
-/// Prints the outputs that are made to be read, of the selected jobs that have them.
+/// Prints the outputs that are made to be read, of the selected jobs that have them; nobody reads those of a stage
+/// with many jobs.
 fn show_results(project: &Project, summary: &Summary) {
     if !summary.failed.is_empty() || summary.interrupted {
         return;
     }
+    let mut stages: HashMap<&str, Vec<NodeIndex>> = HashMap::new();
     for job in &project.selected {
-        let job = &project.plan.graph[*job];
+        stages
+            .entry(project.plan.stage(*job))
+            .or_default()
+            .push(*job);
+    }
+    let few: BTreeSet<NodeIndex> = stages
+        .into_values()
+        .filter(|jobs| jobs.len() <= MANY)
+        .flatten()
+        .collect();
+    for job in few {
+        let Ok(job) = project.plan.job(job) else {
+            continue;
+        };
         for output in job.declaration.outputs.iter().filter(|output| output.show) {
-            let path = project.results.path(job, output);
+            let path = project.results.path(&job, output);
             if let Ok(text) = std::fs::read_to_string(&path) {
                 print_line(&format!("\n{}", text.trim_end()));
             }
@@ -95,9 +153,12 @@ fn show_results(project: &Project, summary: &Summary) {
 fn advise(project: &Project, summary: &Summary) {
     if summary.interrupted && summary.failed.is_empty() {
         let command: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
-        eprintln!("to go on where it stopped: rematch {}", command.join(" "));
+        say(&format!(
+            "to go on where it stopped: rematch {}",
+            command.join(" ")
+        ));
     } else if summary.failed.is_empty() {
-        eprintln!("results: {}", short(project.results.root()));
+        say(&format!("results: {}", short(project.results.root())));
     }
 }
 

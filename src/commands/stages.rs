@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use rematch_spec::kind::{KINDS, StageKind, find};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::Global;
 use crate::commands::{print_json, print_line};
 use crate::error::{Error, Result};
+use crate::facts;
 use crate::style::Style;
 
 pub fn exec(global: &Global, kind: Option<&str>, markdown: bool) -> Result<ExitCode> {
@@ -23,11 +24,10 @@ pub fn exec(global: &Global, kind: Option<&str>, markdown: bool) -> Result<ExitC
         })?),
     };
     if global.json {
-        let facts = |kind: &StageKind| json!({ "name": kind.name, "version": kind.version, "program": kind.program, "parameters": kind.schema() });
-        match chosen {
-            Some(kind) => print_json(&facts(kind)),
-            None => print_json(&KINDS.iter().map(facts).collect()),
-        }
+        print_json(&match chosen {
+            Some(kind) => facts::Stages::One(kind_facts(kind)),
+            None => facts::Stages::All(KINDS.iter().map(kind_facts).collect()),
+        });
         return Ok(ExitCode::SUCCESS);
     }
     let style = Style::of(&std::io::stdout());
@@ -51,6 +51,15 @@ pub fn exec(global: &Global, kind: Option<&str>, markdown: bool) -> Result<ExitC
         Some(kind) => print_kind(kind, style),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn kind_facts(kind: &StageKind) -> facts::StageKind {
+    facts::StageKind {
+        name: kind.name.into(),
+        version: kind.version,
+        program: kind.program,
+        parameters: kind.schema().as_object().cloned().unwrap_or_default(),
+    }
 }
 
 /// All stage kinds as a page of Markdown: docs/stages.md.
@@ -117,12 +126,12 @@ fn print_kind(kind: &StageKind, style: Style) {
 }
 
 /// A parameter in words.
-struct Parameter {
-    kind: String,
+pub(super) struct Parameter {
+    pub(super) kind: String,
     default: Default,
-    words: String,
+    pub(super) words: String,
     /// For a choice: what can be chosen, and what it means.
-    choices: Vec<(String, String)>,
+    pub(super) choices: Vec<(String, String)>,
 }
 
 enum Default {
@@ -132,7 +141,7 @@ enum Default {
 }
 
 impl Parameter {
-    fn new(name: &str, property: &Value, root: &Value) -> Self {
+    pub(super) fn new(name: &str, property: &Value, root: &Value) -> Self {
         let required = root["required"]
             .as_array()
             .is_some_and(|list| list.iter().any(|known| known == name));
@@ -179,7 +188,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
+pub(super) fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
     match schema["$ref"].as_str() {
         Some(target) => root
             .pointer(target.trim_start_matches('#'))

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::{Global, Selection};
 use crate::commands::{Project, print_json, print_line};
 use crate::error::Result;
-use crate::freshness::{Verdict, verdicts};
+use crate::freshness::Verdict;
 use crate::style::Style;
 
 #[derive(Default)]
@@ -21,23 +21,28 @@ struct Row {
 
 pub fn exec(global: &Global, selection: &Selection) -> Result<ExitCode> {
     let project = Project::open(global, selection)?;
-    let verdicts = verdicts(&project.plan, &project.store)?;
+    let verdicts = project
+        .freshness(&project.wanted)?
+        .look_at_all(&project.wanted)?;
     let mut rows: Vec<Row> = Vec::new();
-    for job in project.plan.with_upstream(&project.selected) {
-        let stage = &project.plan.graph[job].stage;
+    for (job, verdict) in verdicts {
+        if !project.may_run.contains(&job) {
+            continue;
+        }
+        let stage = project.plan.stage(job);
         let index = rows
             .iter()
             .position(|row| row.stage == *stage)
             .unwrap_or_else(|| {
                 rows.push(Row {
-                    stage: stage.clone(),
+                    stage: stage.to_owned(),
                     ..Row::default()
                 });
                 rows.len() - 1
             });
         let row = &mut rows[index];
-        match &verdicts[job.index()] {
-            Verdict::Fresh(..) => row.fresh += 1,
+        match verdict {
+            Verdict::Fresh { .. } => row.fresh += 1,
             Verdict::Run(_, why) => {
                 row.run += 1;
                 row.why.get_or_insert_with(|| why.summary());
@@ -50,7 +55,7 @@ pub fn exec(global: &Global, selection: &Selection) -> Result<ExitCode> {
             .iter()
             .map(|row| json!({ "stage": row.stage, "fresh": row.fresh, "to_run": row.run, "waiting": row.wait, "why": row.why }))
             .collect();
-        print_json(&json!({ "pipeline": project.plan.pipeline, "stages": stages }));
+        print_json(&json!({ "pipeline": project.plan.pipeline().name, "stages": stages }));
         return Ok(ExitCode::SUCCESS);
     }
     let style = Style::of(&std::io::stdout());

@@ -66,7 +66,7 @@ impl Progress for Live {
     fn on(&mut self, event: &RunEvent) {
         match event {
             RunEvent::Started { jobs, .. } => self.whole.set_length(*jobs as u64),
-            RunEvent::Fresh { .. } => self.whole.inc(1),
+            RunEvent::Fresh { jobs } => self.whole.inc(*jobs as u64),
             RunEvent::JobStarted { job, .. } => {
                 let bar = self.bars.insert_before(&self.whole, ProgressBar::new(0));
                 bar.set_style(template(WITHOUT_BAR));

@@ -41,8 +41,8 @@ impl Plain {
                 self.wanted = *jobs;
                 None
             }
-            RunEvent::Fresh { .. } => {
-                self.done += 1;
+            RunEvent::Fresh { jobs } => {
+                self.done += jobs;
                 None
             }
             RunEvent::JobStarted { job, why, attempt } => {

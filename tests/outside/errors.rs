@@ -217,7 +217,7 @@ fn wrong_flags_and_names_are_refused() {
     project.run(&["status"]).code(2).says("which pipeline?");
     project
         .run(&["log", "p.yaml", "a[seed=1]"])
-        .code(2)
+        .code(1)
         .says("it did not run yet");
     project
         .run(&["stages", "tarin"])

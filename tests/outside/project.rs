@@ -1,5 +1,6 @@
 //! A folder with a pipeline in it, and the program to run there.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -20,6 +21,17 @@ impl Project {
     pub fn new(pipeline: &str) -> Self {
         let project = Self {
             folder: tempfile::tempdir().unwrap(),
+        };
+        project.pipeline(pipeline);
+        project
+    }
+
+    /// The same in memory where there is such a place: quick, and without reflinks.
+    pub fn quick(pipeline: &str) -> Self {
+        let project = Self {
+            folder: tempfile::tempdir_in("/dev/shm")
+                .or_else(|_| tempfile::tempdir())
+                .unwrap(),
         };
         project.pipeline(pipeline);
         project
@@ -150,6 +162,26 @@ pub fn eventually(what: &str, mut ready: impl FnMut() -> bool) {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     panic!("{what} did not happen within ten seconds");
+}
+
+/// All files below a folder, by path from there. Of a link, where it leads.
+pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for member in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = member.file_name().to_string_lossy().into_owned();
+        let path = member.path();
+        let kind = member.file_type().unwrap();
+        if kind.is_dir() {
+            let inner = files(&path).into_iter();
+            found.extend(inner.map(|(path, bytes)| (format!("{name}/{path}"), bytes)));
+        } else if kind.is_symlink() {
+            let target = std::fs::read_link(&path).unwrap();
+            found.insert(name, target.into_os_string().into_encoded_bytes());
+        } else {
+            found.insert(name, std::fs::read(&path).unwrap());
+        }
+    }
+    found
 }
 
 /// Whether a path exists and is not empty.

@@ -98,6 +98,7 @@ fn generated_files_are_fresh() {
     let project = Project::new("stages: {}\n");
     for (file, arguments) in [
         ("docs/stages.md", vec!["stages", "--markdown"]),
+        ("docs/json.md", vec!["schema", "--markdown"]),
         ("pipelines/schema.json", vec!["schema"]),
     ] {
         let fresh = project.run(&arguments).code(0).stdout;

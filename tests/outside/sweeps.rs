@@ -105,8 +105,8 @@ fn a_split_name_stands_for_its_preparation() {
         "cifar10",
         "cifar10-unlabel",
         "cifar10.1@40-label",
-        "t[seed=1]",
         "cifar10.2@40-label",
+        "t[seed=1]",
         "t[seed=2]",
     ];
     assert_eq!(jobs(&project, &[]), expected);

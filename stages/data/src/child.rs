@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 use rematch_spec::job::{Event, Job, PROTOCOL, REPORT, Report, exit};
 use rematch_spec::kind::typed;
 use rustix::fs::FileType;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, set_child_subreaper, waitid,
+};
 use serde::de::DeserializeOwned;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -26,6 +29,8 @@ use crate::fs;
 const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a stage may go on once its runner is gone.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(30);
+/// How long what a job left may take to die.
+const DEATH: Duration = Duration::from_secs(1);
 /// Least time between two progress events.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 /// Held for as long as a child works in a work folder.
@@ -36,6 +41,7 @@ pub struct Child {
     /// The job.
     pub job: Job,
     stop: Arc<AtomicBool>,
+    signalled: Arc<AtomicBool>,
     events: Mutex<Events>,
 }
 
@@ -53,7 +59,8 @@ impl Child {
         });
         Self {
             job,
-            stop: Arc::new(AtomicBool::new(false)),
+            stop: Arc::default(),
+            signalled: Arc::default(),
             events,
         }
     }
@@ -132,6 +139,11 @@ impl Child {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Whether that came as a signal: then every process of the job got it.
+    pub fn signalled(&self) -> bool {
+        self.signalled.load(Ordering::Relaxed)
+    }
+
     /// `Interrupted` as an error, for `?` in loops.
     pub fn check(&self) -> Result<(), StageError> {
         if self.interrupted() {
@@ -166,8 +178,18 @@ impl Events {
 /// Does the job in `job_file` with `body` and returns the exit code for it.
 ///
 /// The report, with the error if there is one, is in the work folder when this returns; an error that
-/// could not get there is on standard error. A panic of `body` counts as a failure.
+/// could not get there is on standard error. A panic of `body` counts as a failure. No process that the
+/// job started outlives this, also none that left its process group, nor any other child of ours.
 pub fn run(job_file: &Path, body: impl FnOnce(&Child) -> Result<Report, StageError>) -> i32 {
+    // What loses its parent becomes our child, and not one of the system's first process. Where that
+    // cannot be had, only those in the process group end with the job.
+    let _ = set_child_subreaper(Some(getpid()));
+    let code = do_job(job_file, body);
+    end_children();
+    code
+}
+
+fn do_job(job_file: &Path, body: impl FnOnce(&Child) -> Result<Report, StageError>) -> i32 {
     let child = match start(job_file) {
         Ok(child) => child,
         Err(error) => {
@@ -220,7 +242,8 @@ pub fn run(job_file: &Path, body: impl FnOnce(&Child) -> Result<Report, StageErr
     }
 }
 
-/// Events are for the moment; the log keeps what a person may look for later.
+/// Events are for the moment; the log keeps what a person may look for later. A full disk is no reason
+/// to panic.
 fn log(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -246,14 +269,13 @@ fn start(job_file: &Path) -> Result<Child, StageError> {
     let job: Job = serde_json::from_value(raw).map_err(|e| unusable(e.to_string()))?;
     let child = Child::new(job, io::stdout());
     for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register(signal, child.stop.clone())
-            .map_err(|e| StageError::failed(format!("cannot listen for signal {signal}: {e}")))?;
+        for flag in [&child.signalled, &child.stop] {
+            signal_hook::flag::register(signal, Arc::clone(flag)).map_err(|e| {
+                StageError::failed(format!("cannot listen for signal {signal}: {e}"))
+            })?;
+        }
     }
     watch_runner(child.stop.clone());
-    // Fails where the program has made a pool already, which is then the one to use.
-    let _ = rayon::ThreadPoolBuilder::new()
-        .num_threads(child.job.cpus.max(1))
-        .build_global();
     Ok(child)
 }
 
@@ -282,8 +304,45 @@ fn watch_runner(stop: Arc<AtomicBool>) {
         stop.store(true, Ordering::Relaxed);
         // A body that does not listen must not hold up the next run, which waits for its lock.
         thread::sleep(ORPHAN_PATIENCE);
+        end_children();
         std::process::exit(exit::INTERRUPTED);
     });
+}
+
+/// Kills every child of this process, and the children that come to it thereby. What a job left running
+/// could still write to its outputs, which are about to become results.
+fn end_children() {
+    let since = Instant::now();
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    while since.elapsed() < DEATH {
+        match waitid(WaitId::All, options) {
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) => {
+                for child in children() {
+                    let _ = kill_process(child, Signal::KILL);
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            // There is none.
+            Err(_) => return,
+        }
+    }
+}
+
+/// The children of this process.
+fn children() -> Vec<Pid> {
+    let parent = |pid: Pid| -> Option<Pid> {
+        let stat = fs::read(Path::new(&format!("/proc/{}/stat", pid.as_raw_nonzero()))).ok()?;
+        // The name stands in parentheses and may hold any bytes; then come the state and the parent.
+        let rest = &stat[stat.iter().rposition(|byte| *byte == b')')?..];
+        let word = rest.split(|byte| *byte == b' ').nth(2)?;
+        Pid::from_raw(std::str::from_utf8(word).ok()?.parse().ok()?)
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?))
+        .filter(|pid| parent(*pid) == Some(getpid()))
+        .collect()
 }
 
 /// Takes the work folder for this process. A runner that was killed may have left a child behind,
@@ -332,9 +391,9 @@ fn save(child: &Child, report: &Report) -> Result<(), StageError> {
 
 fn print(error: &StageError) {
     let failure = error.failure();
-    eprintln!("error: {}", failure.message);
+    log(&format!("error: {}", failure.message));
     if let Some(help) = failure.help {
-        eprintln!("help: {help}");
+        log(&format!("help: {help}"));
     }
 }
 
@@ -432,7 +491,7 @@ pub(crate) mod tests {
             serde_json::to_vec(&job(work, "test", json!({}), &[])).unwrap(),
         )
         .unwrap();
-        let code = run(&file, body);
+        let code = do_job(&file, body);
         (
             code,
             serde_json::from_slice(&std::fs::read(work.join(REPORT)).unwrap()).unwrap(),
@@ -487,10 +546,14 @@ pub(crate) mod tests {
             "{\"protocol\": \"1\"}",
         ] {
             std::fs::write(&file, text).unwrap();
-            assert_eq!(run(&file, |_| Ok(Report::default())), exit::USAGE, "{text}");
+            assert_eq!(
+                do_job(&file, |_| Ok(Report::default())),
+                exit::USAGE,
+                "{text}"
+            );
         }
         assert_eq!(
-            run(&work.path().join("none"), |_| Ok(Report::default())),
+            do_job(&work.path().join("none"), |_| Ok(Report::default())),
             exit::USAGE
         );
     }

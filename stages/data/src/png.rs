@@ -17,6 +17,9 @@ pub enum Error {
     /// The file is damaged or no PNG.
     #[error("damaged PNG: {0}")]
     Damaged(#[from] ::png::DecodingError),
+    /// Its palette is none.
+    #[error("damaged PNG: a palette of {0} bytes")]
+    Palette(usize),
     /// It is larger than any image we handle.
     #[error("a PNG of {0}×{1} pixels; the limit is {LONGEST_SIDE} a side")]
     Large(u32, u32),
@@ -31,6 +34,15 @@ pub fn decode(file: &[u8]) -> Result<Image, Error> {
     let (width, height) = (reader.info().width, reader.info().height);
     if width.max(height) > LONGEST_SIDE {
         return Err(Error::Large(width, height));
+    }
+    // png 0.18.1 panics on these (image-rs/image-png, issue 694).
+    let palette = reader
+        .info()
+        .palette
+        .as_ref()
+        .map_or(0, |palette| palette.len());
+    if palette % 3 != 0 {
+        return Err(Error::Palette(palette));
     }
     let (color, _) = reader.output_color_type();
     let samples = color.samples();
@@ -100,6 +112,7 @@ pub fn encode_all(shape: Shape, images: &[u8]) -> Vec<Vec<u8>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::io::Write;
 
     fn rgb(height: usize, width: usize) -> Shape {
         Shape {
@@ -124,6 +137,37 @@ mod tests {
             let place = place.index(file.len());
             file[place] = byte;
             let _ = decode(&file);
+        }
+    }
+
+    /// Two pixels with that palette, which `png::Encoder` would not write.
+    fn indexed(palette: &[u8]) -> Vec<u8> {
+        let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+        let mut chunk = |kind: &[u8], data: &[u8]| {
+            let body = [kind, data].concat();
+            file.extend((data.len() as u32).to_be_bytes());
+            file.extend(&body);
+            file.extend(crc32fast::hash(&body).to_be_bytes());
+        };
+        chunk(b"IHDR", &[0, 0, 0, 2, 0, 0, 0, 1, 8, 3, 0, 0, 0]);
+        chunk(b"PLTE", palette);
+        let mut packer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        packer.write_all(&[0, 0, 1]).unwrap();
+        chunk(b"IDAT", &packer.finish().unwrap());
+        chunk(b"IEND", &[]);
+        file
+    }
+
+    #[test]
+    fn a_palette_of_any_length_is_read_or_refused() {
+        assert_eq!(
+            decode(&indexed(&[1, 2, 3, 4, 5, 6])).unwrap().data,
+            [1, 2, 3, 4, 5, 6]
+        );
+        for length in 0..1000 {
+            let read = decode(&indexed(&vec![7; length]));
+            let right = length % 3 == 0 && (3..=768).contains(&length);
+            assert_eq!(read.is_ok(), right, "{length}: {read:?}");
         }
     }
 

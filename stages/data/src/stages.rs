@@ -6,7 +6,7 @@ use rematch_spec::job::Report;
 use crate::child::Child;
 use crate::error::StageError;
 
-mod command;
+pub mod command;
 mod create_split;
 mod create_unlabeled;
 mod download;

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::input::{Input, Part, Template};
-use crate::kind::{Invalid, Output, Stage};
+use crate::kind::{Invalid, Output, Program, Stage};
 
 /// Runs any program with declared inputs, outputs and environment. It starts in an empty work folder
 /// and sees no variable but the stated ones (and PATH, HOME, TMPDIR, LANG, CUDA_VISIBLE_DEVICES).
@@ -17,7 +17,8 @@ use crate::kind::{Invalid, Output, Stage};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
-    /// The program and its arguments, as a list; or one text for `sh -c`, in which every path is quoted.
+    /// The program and its arguments, as a list; or one text for `sh -c`. In that, whatever comes
+    /// through a reference is one word, and never taken for shell text.
     pub run: Run,
     /// Files and folders that the program reads beside those that `run` refers to.
     #[serde(default)]
@@ -84,10 +85,16 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
 }
 
 impl Command {
-    /// Refuses names that nothing declares.
+    /// Refuses names that nothing declares, and what no program can be given.
     fn check_names(&self, path: &str, template: &Template) -> Result<(), Invalid> {
         for part in &template.0 {
             let Part::Text(text) = part else { continue };
+            if text.contains('\0') {
+                return Err(Invalid::at(
+                    path,
+                    "no program takes a text with a NUL in it",
+                ));
+            }
             for piece in pieces(text) {
                 let (hole, name, known) = match piece {
                     Piece::Text(_) => continue,
@@ -109,6 +116,8 @@ impl Stage for Command {
     const NAME: &'static str = "command";
     // 1: first
     const VERSION: u32 = 1;
+    const PROGRAM: Program = Program::Own;
+    const SHELL: Option<&'static str> = Some("run");
 
     fn outputs(&self) -> Vec<Output> {
         self.outputs
@@ -154,8 +163,25 @@ impl Stage for Command {
         for (name, text) in &self.env {
             self.check_names(&format!("env.{name}"), text)?;
         }
+        let listed = self.pass_env.iter().enumerate();
+        let passed = listed.map(|(n, name)| (name, format!("pass_env[{n}]")));
+        let stated = self.env.keys().map(|name| (name, format!("env.{name}")));
+        for (name, path) in stated.chain(passed) {
+            if !is_variable(name) {
+                let message = format!(
+                    "`{name}` cannot name an environment variable; use letters, digits and `_`"
+                );
+                return Err(Invalid::at(path, message));
+            }
+        }
         Ok(())
     }
+}
+
+/// Whether a shell could set and read a variable of that name.
+fn is_variable(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 #[cfg(test)]
@@ -197,5 +223,22 @@ mod tests {
             (at.as_str(), message.as_str()),
             ("run[1]", "`${in.x}`: there is no `x` under `inputs`")
         );
+    }
+
+    #[test]
+    fn what_no_environment_can_hold_is_refused() {
+        for name in ["", "a b", "A=B", "1A", "A\0", "É", "$(id)"] {
+            let (at, message) =
+                problem(json!({"run": "true", "outputs": {"a": "d"}, "env": {name: "x"}}));
+            assert!(
+                at.starts_with("env.") && message.contains("cannot name"),
+                "{message}"
+            );
+            let (at, _) =
+                problem(json!({"run": "true", "outputs": {"a": "d"}, "pass_env": ["HOME", name]}));
+            assert_eq!(at, "pass_env[1]");
+        }
+        let (at, message) = problem(json!({"run": ["a", "b\0c"], "outputs": {"a": "d"}}));
+        assert_eq!((at.as_str(), message.contains("NUL")), ("run[1]", true));
     }
 }

@@ -17,6 +17,9 @@ pub enum Program {
     Light,
     /// `rematch-train`, which links libtorch.
     Trainer,
+    /// The program that the parameters name. On this machine the runner starts it itself, without a process of
+    /// `rematch` around it.
+    Own,
 }
 
 /// A named file or folder that a job makes.
@@ -72,6 +75,10 @@ pub trait Stage: Serialize + DeserializeOwned + JsonSchema {
     const RESUMES: bool = false;
     /// Environment variables that its parameters may take defaults from.
     const ENVIRONMENT: &'static [&'static str] = &[];
+    /// The parameter that stands for others, where there is one (see [`implied`](Stage::implied)).
+    const SHORTHAND: Option<&'static str> = None;
+    /// The parameter that is handed to a shell where it is a text.
+    const SHELL: Option<&'static str> = None;
 
     /// The outputs that these parameters promise.
     fn outputs(&self) -> Vec<Output>;
@@ -151,6 +158,10 @@ pub struct StageKind {
     pub resumes: bool,
     /// [`Stage::ENVIRONMENT`].
     pub environment: &'static [&'static str],
+    /// [`Stage::SHORTHAND`].
+    pub shorthand: Option<&'static str>,
+    /// [`Stage::SHELL`].
+    pub shell: Option<&'static str>,
     make_schema: fn() -> Value,
     schema: OnceLock<Value>,
     /// Types parameters.
@@ -173,6 +184,8 @@ impl StageKind {
             program: S::PROGRAM,
             resumes: S::RESUMES,
             environment: S::ENVIRONMENT,
+            shorthand: S::SHORTHAND,
+            shell: S::SHELL,
             make_schema: || schemars::schema_for!(S).to_value(),
             schema: OnceLock::new(),
             declare: declare::<S>,
@@ -239,13 +252,17 @@ fn check_output(output: &Output) -> Result<(), Invalid> {
     let Output { name, path, .. } = output;
     let at = format!("outputs.{name}");
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if name.is_empty() || !name.chars().all(plain) {
-        let message = format!("`{name}` cannot name an output; use letters, digits, `-` and `_`");
+    if name.is_empty() || name.len() > 64 || name.starts_with('-') || !name.chars().all(plain) {
+        let message =
+            format!("`{name}` cannot name an output; use letters, digits, `-` and `_`, at most 64");
         return Err(Invalid::at(at, message));
     }
     let mut steps = std::path::Path::new(path).components();
-    let inside = steps.all(|step| matches!(step, std::path::Component::Normal(_)));
-    if path.is_empty() || !inside || path.ends_with('/') || path.contains('\0') {
+    // Folders stand before it, and systems take 255 bytes a name and 4,096 in all.
+    let inside =
+        steps.all(|step| matches!(step, std::path::Component::Normal(name) if name.len() <= 200));
+    let odd = path.ends_with('/') || path.contains(char::is_control);
+    if path.is_empty() || path.len() > 1000 || !inside || odd {
         let message = format!(
             "`{path}` is no place for an output; expected a relative path such as result.json"
         );

@@ -19,6 +19,7 @@ pub mod create_unlabeled;
 pub mod download;
 pub mod extract_accuracy;
 pub mod method;
+pub mod shell;
 pub mod tabulate;
 pub mod train;
 

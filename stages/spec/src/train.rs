@@ -297,6 +297,7 @@ impl Stage for Train {
     const VERSION: u32 = 1;
     const PROGRAM: Program = Program::Trainer;
     const RESUMES: bool = true;
+    const SHORTHAND: Option<&'static str> = Some("dataset");
 
     fn outputs(&self) -> Vec<Output> {
         vec![Output::new("run", "run").live()]
