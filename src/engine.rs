@@ -19,6 +19,7 @@ use rematch_spec::job::{self, Failure, Report, exit};
 use rematch_spec::kind::Program;
 
 use crate::error::{Error, Result};
+use crate::estimate::Estimate;
 use crate::executor::{Ended, Executor, Launch, Message, Stop};
 use crate::freshness::{Freshness, Verdict, Why};
 use crate::launch::{self, LOG};
@@ -128,6 +129,7 @@ pub struct Engine<'a, E> {
     executor: E,
     progress: &'a mut dyn Progress,
     freshness: Freshness<'a>,
+    estimate: Estimate,
     states: Vec<State>,
     /// Attempts so far of jobs that ran.
     attempts: HashMap<NodeIndex, u32>,
@@ -160,6 +162,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         progress: &'a mut dyn Progress,
     ) -> Result<Self> {
         let freshness = Freshness::new(plan, store, results.out(), &settings.wanted)?;
+        let estimate = Estimate::new(plan, &freshness, &settings.wanted);
         let (sender, receiver) = channel();
         let mut states: Vec<State> = plan.jobs().map(|_| State::Unwanted).collect();
         for job in &settings.wanted {
@@ -174,6 +177,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
             executor,
             progress,
             freshness,
+            estimate,
             states,
             attempts: HashMap::new(),
             ready: VecDeque::new(),
@@ -326,6 +330,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
             self.note_places(job, &places);
         }
         self.summary.fresh += 1;
+        self.estimate.done(self.plan.stage(job), None);
         self.done(job);
         Ok(())
     }
@@ -636,9 +641,15 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
                 self.note_places(index, &places);
                 self.summary.ran += 1;
                 self.done(index);
+                let seconds = started.elapsed().as_secs_f64();
+                self.estimate.done(&job.stage, Some(seconds));
                 self.progress.on(&RunEvent::JobDone {
                     job: &job.name,
-                    seconds: started.elapsed().as_secs_f64(),
+                    seconds,
+                    left: self
+                        .estimate
+                        .left(self.busy + 1)
+                        .map(|left| left.as_secs_f64()),
                 });
             }
             Err(failure) => self.fail(index, &job, &failure, "", exit::FAILED),

@@ -108,6 +108,9 @@ pub enum RunEvent {
         job: String,
         /// Seconds from start to result.
         seconds: f64,
+        /// Seconds until the run is over, by what its jobs took so far and in earlier runs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        left: Option<f64>,
     },
     /// A job failed.
     JobFailed {
@@ -217,6 +220,23 @@ pub struct Plan {
     pub pipeline: String,
     /// The jobs, each after those that it reads from.
     pub jobs: Vec<PlannedJob>,
+    /// What the jobs to run will cost, stage by stage, by what those of earlier runs took.
+    pub costs: Vec<StageCost>,
+}
+
+/// What the jobs of a stage will cost.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StageCost {
+    /// The stage.
+    pub stage: String,
+    /// Jobs to run.
+    pub jobs: usize,
+    /// Seconds of all of them, one after another; null where none has run yet.
+    pub seconds: Option<f64>,
+    /// GPU hours of all of them; null where none has run yet.
+    pub gpu_hours: Option<f64>,
+    /// Bytes that they will leave; null where none has run yet.
+    pub bytes: Option<f64>,
 }
 
 /// A job of a plan.
@@ -639,6 +659,7 @@ struct Fsck {
 #[derive(JsonSchema)]
 #[expect(
     dead_code,
+    clippy::struct_field_names,
     reason = "it stands in the schema for a type of a package below"
 )]
 struct Finding {

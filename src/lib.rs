@@ -4,7 +4,7 @@
 //! - [`source`], [`yaml`], [`reference`], [`template`]: text to values with places and holes;
 //! - [`axis`], [`pipeline`], [`language`]: what a pipeline file says, and its JSON Schema;
 //! - [`resources`], [`plan`], [`pattern`]: the jobs, what they need, how they are named;
-//! - [`freshness`]: what is up to date, what must run, and why;
+//! - [`freshness`]: what is up to date, what must run, and why; [`estimate`]: how long that will take;
 //! - [`engine`], [`queue`], [`slots`], [`launch`], [`executor`], [`publishing`]: running what must run;
 //! - [`progress`], [`style`], [`results`]: what a person sees;
 //! - [`cli`], [`commands`], [`facts`], [`drawing`]: the command line;
@@ -16,6 +16,7 @@ pub mod commands;
 pub mod drawing;
 pub mod engine;
 pub mod error;
+pub mod estimate;
 pub mod executor;
 pub mod facts;
 pub mod freshness;

@@ -51,6 +51,9 @@ pub enum RunEvent<'a> {
         job: &'a str,
         /// Seconds from start to result.
         seconds: f64,
+        /// Seconds until the run is over, by what its jobs took so far and in earlier runs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        left: Option<f64>,
     },
     /// A job failed.
     JobFailed {

@@ -1,13 +1,22 @@
 //! `rematch plan`: what would run, and why.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use petgraph::graph::NodeIndex;
 
 use serde_json::{Value, json};
 
 use crate::cli::{Global, Selection};
-use crate::commands::{Project, print_json, print_line};
+use crate::commands::{Project, print_json, print_line, size};
 use crate::error::Result;
+use crate::estimate::Estimate;
+use crate::facts::StageCost;
 use crate::freshness::{Verdict, Why};
+use crate::plan::Plan;
+use crate::progress::duration;
+use crate::slots::Machine;
 use crate::style::Style;
 
 /// More lines than this of one stage say nothing new to a person.
@@ -16,9 +25,8 @@ const LINES_PER_STAGE: usize = 20;
 pub fn exec(global: &Global, selection: &Selection, force: bool) -> Result<ExitCode> {
     let project = Project::open(global, selection)?;
     let plan = &project.plan;
-    let verdicts = project
-        .freshness(&project.wanted)?
-        .look_at_all(&project.wanted)?;
+    let mut freshness = project.freshness(&project.wanted)?;
+    let verdicts = freshness.look_at_all(&project.wanted)?;
     let mut jobs = Vec::new();
     for (job, verdict) in verdicts {
         let forced = force && project.selected.contains(&job);
@@ -32,6 +40,9 @@ pub fn exec(global: &Global, selection: &Selection, force: bool) -> Result<ExitC
             jobs.push((job, state, why));
         }
     }
+    let to_run = jobs.iter().filter(|(_, state, _)| *state != "fresh");
+    let to_run: BTreeSet<NodeIndex> = to_run.map(|(job, ..)| *job).collect();
+    let costs = costs(plan, &Estimate::new(plan, &freshness, &to_run), &to_run)?;
     if global.json {
         let list: Vec<Value> = jobs
             .iter()
@@ -43,7 +54,7 @@ pub fn exec(global: &Global, selection: &Selection, force: bool) -> Result<ExitC
                 json!({ "job": plan.name(*job), "stage": plan.stage(*job), "point": point, "state": state, "why": why })
             })
             .collect();
-        print_json(&json!({ "pipeline": plan.pipeline().name, "jobs": list }));
+        print_json(&json!({ "pipeline": plan.pipeline().name, "jobs": list, "costs": costs }));
         return Ok(ExitCode::SUCCESS);
     }
     let style = Style::of(&std::io::stdout());
@@ -91,5 +102,73 @@ pub fn exec(global: &Global, selection: &Selection, force: bool) -> Result<ExitC
     } else {
         format!("{runs} to run, {waits} after them, {fresh} up to date")
     });
+    if !costs.is_empty() {
+        print_line(&in_words(&costs));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the jobs to run will cost, stage by stage. Jobs of a stage need alike.
+fn costs(plan: &Plan, estimate: &Estimate, jobs: &BTreeSet<NodeIndex>) -> Result<Vec<StageCost>> {
+    let machine = Machine::here();
+    let mut costs = Vec::new();
+    for (name, stage) in estimate.stages() {
+        let mut gpus = 0.0;
+        if let Some(job) = jobs.iter().find(|job| plan.stage(**job) == name) {
+            let job = plan.job(*job)?;
+            gpus = machine.gpus_for(job.declaration.kind.program, &job.needs);
+        }
+        let (count, seconds) = (stage.left as f64, stage.seconds());
+        costs.push(StageCost {
+            stage: name.to_owned(),
+            jobs: stage.left,
+            seconds: seconds.map(|seconds| seconds * count),
+            gpu_hours: seconds.map(|seconds| seconds * count * gpus / 3600.0),
+            bytes: seconds.map(|_| stage.bytes() * count),
+        });
+    }
+    Ok(costs)
+}
+
+/// `about 3 h of work: train 3 h, split 2 min; 3.0 GPU hours; 1.2 GB of results`.
+fn in_words(costs: &[StageCost]) -> String {
+    let time = |seconds: f64| duration(Duration::from_secs_f64(seconds.clamp(0.0, 1e12)));
+    let sum = |of: fn(&StageCost) -> Option<f64>| costs.iter().filter_map(of).sum::<f64>();
+    let mut known: Vec<(&str, f64)> = costs
+        .iter()
+        .filter_map(|cost| Some((cost.stage.as_str(), cost.seconds?)))
+        .collect();
+    known.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let unknown: Vec<&str> = costs
+        .iter()
+        .filter(|cost| cost.seconds.is_none())
+        .map(|cost| cost.stage.as_str())
+        .collect();
+    let mut words = Vec::new();
+    if !known.is_empty() {
+        let total = time(sum(|cost| cost.seconds));
+        let parts = known
+            .iter()
+            .take(3)
+            .map(|(stage, s)| format!("{stage} {}", time(*s)));
+        words.push(format!(
+            "about {total} of work ({})",
+            parts.collect::<Vec<_>>().join(", ")
+        ));
+        let gpu_hours = sum(|cost| cost.gpu_hours);
+        if gpu_hours > 0.0 {
+            words.push(format!("{gpu_hours:.1} GPU hours"));
+        }
+        words.push(format!(
+            "{} of results",
+            size(sum(|cost| cost.bytes) as u64)
+        ));
+    }
+    if !unknown.is_empty() {
+        words.push(format!(
+            "{} never ran here, so nobody knows",
+            unknown.join(", ")
+        ));
+    }
+    words.join("; ")
 }

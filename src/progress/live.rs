@@ -1,13 +1,14 @@
 //! A display that moves, for terminals: a line for every running job and one for the whole run.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rematch_spec::job::Event;
 
 use super::meter::Meter;
 use super::plain::Plain;
-use super::{Progress, RunEvent};
+use super::{Progress, RunEvent, duration};
 use crate::style::Style;
 
 /// A job that told how far it is.
@@ -116,8 +117,12 @@ impl Progress for Live {
                 if let Some(running) = self.jobs.remove(*job) {
                     running.bar.finish_and_clear();
                 }
-                if matches!(event, RunEvent::JobDone { .. }) {
+                if let RunEvent::JobDone { left, .. } = event {
                     self.whole.inc(1);
+                    let left = left.map(|left| {
+                        format!("about {} left", duration(Duration::from_secs_f64(left)))
+                    });
+                    self.whole.set_message(left.unwrap_or_default());
                 }
             }
             RunEvent::Finished { .. } => {

@@ -94,15 +94,20 @@ impl Plain {
                 job,
                 says: Event::Warning { text },
             } => Some(format!("{} {job}: {text}", style.yellow("warning:"))),
-            RunEvent::JobDone { job, seconds } => {
+            RunEvent::JobDone { job, seconds, left } => {
                 self.done += 1;
                 self.jobs.remove(*job);
                 let time = duration(Duration::from_secs_f64(*seconds));
+                // Runs of a moment need no forecast.
+                let left = left.filter(|left| *left > 1.0).map(|left| {
+                    format!("; about {} left", duration(Duration::from_secs_f64(left)))
+                });
+                let left = left.unwrap_or_default();
                 Some(format!(
                     "{}  {} {job} {}",
                     style.green("done"),
                     count(self),
-                    style.dim(&format!("in {time}"))
+                    style.dim(&format!("in {time}{left}"))
                 ))
             }
             RunEvent::JobFailed {

@@ -203,8 +203,10 @@ fn every_command_that_prints_facts_prints_what_its_schema_says() {
     facts(&["stages"]);
     facts(&["stages", "train"]);
     facts(&["doctor"]);
-    std::fs::remove_dir_all(project.path(".rematch/entries")).unwrap();
-    std::fs::create_dir(project.path(".rematch/entries")).unwrap();
+    for folder in [".rematch/entries", ".rematch/objects"] {
+        std::fs::remove_dir_all(project.path(folder)).unwrap();
+        std::fs::create_dir(project.path(folder)).unwrap();
+    }
     let lost = facts(&["plan"]);
     assert!(lost.to_string().contains("\"lost\""), "{lost}");
     facts(&["diff", "last~1", "last"]);
