@@ -16,7 +16,6 @@ import statistics
 import struct
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -103,35 +102,20 @@ def arguments():
 
 def times(command, env, runs):
     """Milliseconds of a command, from its start to its end as a parent sees them."""
-    quiet = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
     wall, cpu = [], []
     for turn in range(runs + 5):
-        started = time.perf_counter()
-        pid = os.posix_spawn(command[0], command, env, file_actions=quiet)
-        _, status, usage = os.wait4(pid, 0)
-        ended = time.perf_counter()
-        if status:
-            raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+        took = measure.once(command, env)
         if turn >= 5:
-            wall.append((ended - started) * 1000)
-            cpu.append((usage.ru_utime + usage.ru_stime) * 1000)
+            wall.append(took["wall"] * 1000)
+            cpu.append(took["cpu"] * 1000)
     rounded = lambda value: round(value, 2)
     return {
         "median": rounded(statistics.median(wall)),
         "min": rounded(min(wall)),
         "max": rounded(max(wall)),
         "cpu": rounded(statistics.median(cpu)),
-        "peak_mib": peak(command, env),
+        "peak_mib": measure.with_peak(command, env)["peak"],
     }
-
-
-def peak(command, env):
-    """Peak memory in MiB. A child's own record begins with the memory of the program that started
-    it, so a small one must: GNU time, where it is installed."""
-    if not (gnu_time := shutil.which("time")):
-        return None
-    ran = measure.measure([gnu_time, "-f", "peak %M", *command], env=env, watch=False)
-    return round(int(ran.output.rsplit("peak ", 1)[1]) / 1024, 1)
 
 
 def trainer(work):

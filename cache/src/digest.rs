@@ -47,27 +47,25 @@ impl Digest {
         tell: &(dyn Fn(u64) + Sync),
     ) -> Result<(Self, Stat)> {
         let file = fs::open(path)?;
-        let look = || file.metadata().map_err(Error::io("look at", path));
-        let meta = look()?;
+        let meta = file.metadata().map_err(Error::io("look at", path))?;
         if !meta.is_file() {
             return Err(Error::NotAFile {
                 path: path.into(),
                 what: fs::what_it_is(&meta),
             });
         }
-        let before = Stat::of(&meta);
-        let digest = match of_open_file(&Reading { file: &file, tell }, before.size) {
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(Error::Changed { path: path.into() });
-            }
-            read => read.map_err(Error::io("read", path))?,
+        read(&Reading { file: &file, tell }, path, &Stat::of(&meta))
+    }
+
+    /// As [`of_file_with_stat`](Self::of_file_with_stat), for a file that was just seen in a state:
+    /// it must still be in that.
+    pub fn of_file_in(path: &Path, stat: &Stat) -> Result<(Self, Stat)> {
+        let file = fs::open(path)?;
+        let reading = Reading {
+            file: &file,
+            tell: &|_| {},
         };
-        let after = Stat::of(&look()?);
-        // The status time alone may move: someone may link the file meanwhile.
-        if (before.size, before.mtime) != (after.size, after.mtime) {
-            return Err(Error::Changed { path: path.into() });
-        }
-        Ok((digest, before))
+        read(&reading, path, stat)
     }
 
     /// The bytes.
@@ -94,6 +92,24 @@ const PIECE: u64 = 256 << 10;
 struct Reading<'a> {
     file: &'a File,
     tell: &'a (dyn Fn(u64) + Sync),
+}
+
+/// The content of a file that is in the state `before`, if it still is after reading.
+fn read(file: &Reading, path: &Path, before: &Stat) -> Result<(Digest, Stat)> {
+    let changed = || Error::Changed { path: path.into() };
+    let digest = of_open_file(file, before.size).map_err(|e| match e.kind() {
+        io::ErrorKind::UnexpectedEof => changed(),
+        _ => Error::io("read", path)(e),
+    })?;
+    let meta = file.file.metadata().map_err(Error::io("look at", path))?;
+    let after = Stat::of(&meta);
+    // The status time alone may move: someone may link the file meanwhile.
+    let same = before.same_file(&after) && (before.size, before.mtime) == (after.size, after.mtime);
+    if same {
+        Ok((digest, *before))
+    } else {
+        Err(changed())
+    }
 }
 
 fn of_open_file(file: &Reading, size: u64) -> io::Result<Digest> {
@@ -271,6 +287,21 @@ mod tests {
             hex
         );
         assert!(serde_json::from_str::<Digest>("12").is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_no_longer_what_was_seen_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        std::fs::write(&path, "seen").unwrap();
+        let (digest, seen) = Digest::of_file_with_stat(&path).unwrap();
+        assert_eq!(Digest::of_file_in(&path, &seen).unwrap(), (digest, seen));
+        for (size, mtime, inode) in [(3, 0, 0), (5, 0, 0), (4, 1, 0), (4, 0, 1)] {
+            let mut other = seen;
+            (other.size, other.mtime, other.inode) = (size, seen.mtime + mtime, seen.inode + inode);
+            let result = Digest::of_file_in(&path, &other);
+            assert!(matches!(result, Err(Error::Changed { .. })), "{other:?}");
+        }
     }
 
     #[test]

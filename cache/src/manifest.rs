@@ -90,36 +90,30 @@ impl Manifest {
         Ok(Self { files: all })
     }
 
-    /// Of a folder on disk; `digest` says the content of each of its files.
+    /// Of a folder on disk; `digest` says the content of each of its files, given its path and the
+    /// state that the file was in when its folder was listed.
     ///
     /// # Errors
     /// [`Error::NotAFile`] for links and special files, [`Error::NotUtf8`].
     pub fn of_folder(
         folder: &Path,
-        digest: impl Fn(&Path) -> Result<(Digest, Stat)> + Sync,
+        digest: impl Fn(&Path, &Stat) -> Result<(Digest, Stat)> + Sync,
     ) -> Result<(Self, Vec<Source>)> {
-        let mut found = Vec::new();
-        walk(folder, "", &mut found)?;
-        let hashed: Vec<(String, PathBuf, bool, Digest, Stat)> = found
+        let hashed: Vec<((String, FileEntry), Source)> = walk(folder)?
             .into_par_iter()
-            .map(|(name, path, executable)| {
-                let (digest, stat) = digest(&path)?;
-                Ok((name, path, executable, digest, stat))
-            })
-            .collect::<Result<_>>()?;
-        let mut sources = Vec::with_capacity(hashed.len());
-        let mut files = BTreeMap::new();
-        for (name, path, executable, digest, stat) in hashed {
-            files.insert(
-                name,
-                FileEntry {
+            .map(|found| {
+                let path = folder.join(&found.name);
+                let (digest, stat) = digest(&path, &found.stat)?;
+                let entry = FileEntry {
                     digest,
                     size: stat.size,
-                    executable,
-                },
-            );
-            sources.push(Source { path, digest, stat });
-        }
+                    executable: found.executable,
+                };
+                Ok(((found.name, entry), Source { path, digest, stat }))
+            })
+            .collect::<Result<_>>()?;
+        let (files, sources): (Vec<_>, _) = hashed.into_iter().unzip();
+        let files = files.into_iter().collect();
         Ok((Self { files }, sources))
     }
 
@@ -204,32 +198,71 @@ fn is_plain(path: &str) -> bool {
     !path.contains('\0') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
-/// Collects (relative name, path, executable) of every file below a folder.
-fn walk(folder: &Path, prefix: &str, found: &mut Vec<(String, PathBuf, bool)>) -> Result<()> {
-    for member in fs::list(folder)? {
-        let path = member.path();
-        let name = member.file_name();
-        let Some(name) = name.to_str() else {
-            return Err(Error::NotUtf8 { path });
+/// A file below a folder.
+struct Found {
+    /// Its path from there.
+    name: String,
+    stat: Stat,
+    executable: bool,
+}
+
+/// Every file below a folder. Level by level, so that a deep tree costs no stack.
+fn walk(folder: &Path) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    let mut level = vec![String::new()];
+    while !level.is_empty() {
+        let listed: Vec<_> = level
+            .into_par_iter()
+            .map(|name| list(folder, &name))
+            .collect::<Result<_>>()?;
+        level = Vec::new();
+        for (files, folders) in listed {
+            found.extend(files);
+            level.extend(folders);
+        }
+    }
+    Ok(found)
+}
+
+/// The files in the folder that `name` is below `root`, and the names of the folders in it.
+fn list(root: &Path, name: &str) -> Result<(Vec<Found>, Vec<String>)> {
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
+    let folder = if name.is_empty() {
+        root.to_owned()
+    } else {
+        root.join(name)
+    };
+    for member in fs::list(&folder)? {
+        let base = member.file_name();
+        let Some(base) = base.to_str() else {
+            return Err(Error::NotUtf8 {
+                path: member.path(),
+            });
         };
-        let name = if prefix.is_empty() {
-            name.to_owned()
+        let name = if name.is_empty() {
+            base.to_owned()
         } else {
-            format!("{prefix}/{name}")
+            format!("{name}/{base}")
         };
-        let meta = member.metadata().map_err(Error::io("look at", &path))?;
+        let meta = member
+            .metadata()
+            .map_err(|e| Error::io("look at", &member.path())(e))?;
         if meta.is_dir() {
-            walk(&path, &name, found)?;
+            folders.push(name);
         } else if meta.is_file() {
-            found.push((name, path, meta.permissions().mode() & 0o100 != 0));
+            files.push(Found {
+                name,
+                stat: Stat::of(&meta),
+                executable: meta.permissions().mode() & 0o100 != 0,
+            });
         } else {
             return Err(Error::NotAFile {
                 what: fs::what_it_is(&meta),
-                path,
+                path: member.path(),
             });
         }
     }
-    Ok(())
+    Ok((files, folders))
 }
 
 #[cfg(test)]
@@ -256,7 +289,7 @@ mod tests {
     }
 
     fn manifest_of(folder: &Path) -> Result<Manifest> {
-        Ok(Manifest::of_folder(folder, Digest::of_file_with_stat)?.0)
+        Ok(Manifest::of_folder(folder, Digest::of_file_in)?.0)
     }
 
     #[test]

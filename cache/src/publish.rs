@@ -194,7 +194,7 @@ fn hash(
         });
     };
     if meta.is_dir() {
-        let (manifest, files) = Manifest::of_folder(path, Digest::of_file_with_stat)?;
+        let (manifest, files) = Manifest::of_folder(path, Digest::of_file_in)?;
         moves.extend(files.into_iter().map(
             |Source {
                  path: from,

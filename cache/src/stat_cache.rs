@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::digest::Digest;
@@ -29,7 +29,7 @@ const MANY: usize = 1 << 18;
 pub struct StatCache {
     path: PathBuf,
     temporary: PathBuf,
-    memory: Mutex<Memory>,
+    memory: RwLock<Memory>,
 }
 
 type Files = HashMap<Box<[u8]>, Known>;
@@ -37,7 +37,7 @@ type Files = HashMap<Box<[u8]>, Known>;
 #[derive(Debug, Default)]
 struct Memory {
     /// As saved; read at first use.
-    saved: Option<Files>,
+    saved: OnceLock<Saved>,
     /// Learned since.
     fresh: Files,
 }
@@ -55,7 +55,7 @@ impl StatCache {
         Self {
             path: root.join("stat-cache"),
             temporary: root.join("tmp"),
-            memory: Mutex::default(),
+            memory: RwLock::default(),
         }
     }
 
@@ -63,12 +63,20 @@ impl StatCache {
     /// not known. `path` should be absolute.
     pub fn digest(&self, path: &Path) -> Result<(Digest, Stat)> {
         let meta = std::fs::metadata(path).map_err(Error::io("look at", path))?;
-        let stat = Stat::of(&meta);
-        if let Some(digest) = self.recall(path, &stat) {
-            return Ok((digest, stat));
+        self.digest_in(path, &Stat::of(&meta))
+    }
+
+    /// As [`digest`](Self::digest), where the state of the file was just looked at.
+    pub fn digest_in(&self, path: &Path, stat: &Stat) -> Result<(Digest, Stat)> {
+        if let Some(digest) = self.recall(path, stat) {
+            return Ok((digest, *stat));
         }
         let began = now();
-        let (digest, stat) = Digest::of_file_with_stat(path)?;
+        let (digest, stat) = match Digest::of_file_in(path, stat) {
+            // Nobody promised to leave a user's file alone since it was looked at.
+            Err(Error::Changed { .. }) => Digest::of_file_with_stat(path)?,
+            read => read?,
+        };
         self.learn(path, stat, digest, began);
         Ok((digest, stat))
     }
@@ -76,11 +84,10 @@ impl StatCache {
     /// The digest of `path` if it was seen in exactly this state.
     pub fn recall(&self, path: &Path, stat: &Stat) -> Option<Digest> {
         let name = path.as_os_str().as_bytes();
-        let mut memory = self.lock();
-        let Memory { saved, fresh } = &mut *memory;
-        let known = match fresh.get(name) {
-            Some(known) => known,
-            None => saved.get_or_insert_with(|| load(&self.path)).get(name)?,
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        let known = match memory.fresh.get(name) {
+            Some(known) => *known,
+            None => memory.saved.get_or_init(|| load(&self.path)).get(name)?,
         };
         (known.stat == *stat).then_some(known.digest)
     }
@@ -111,21 +118,27 @@ impl StatCache {
             return Ok(());
         }
         let _alone = fs::open_locked(&self.path.with_extension("lock"), true)?;
-        let mut files = load(&self.path);
-        files.extend(memory.fresh.drain());
+        let saved = load(&self.path);
+        let mut files: Vec<(&[u8], Known)> = saved
+            .iter()
+            .filter(|(name, _)| !memory.fresh.contains_key(*name))
+            .chain(memory.fresh.iter().map(|(name, known)| (&**name, *known)))
+            .collect();
         if files.len() > MANY {
-            files.retain(|name, known| {
+            files.retain(|(name, known)| {
                 let path = Path::new(std::ffi::OsStr::from_bytes(name));
                 std::fs::metadata(path).is_ok_and(|meta| Stat::of(&meta) == known.stat)
             });
         }
-        fs::write_atomic(&self.temporary, &self.path, &to_bytes(&files))?;
-        memory.saved = Some(files);
+        let bytes = to_bytes(&mut files);
+        fs::write_atomic(&self.temporary, &self.path, &bytes)?;
+        memory.saved = OnceLock::from(Saved::parse(bytes).unwrap_or_default());
+        memory.fresh.clear();
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> RwLockWriteGuard<'_, Memory> {
+        self.memory.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -136,10 +149,20 @@ pub fn now() -> i64 {
         .map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// Bytes of a record after its path: five numbers and a digest.
+/// A cache as it lies on disk: a header, records in the order of their paths, a digest of all that.
+/// It is searched as it is: most runs ask for few of its files.
+#[derive(Debug, Default)]
+struct Saved {
+    bytes: Vec<u8>,
+    /// Where each record begins.
+    records: Vec<usize>,
+}
+
+/// Bytes of a record after its path, which begins with its length: five numbers and a digest.
 const RECORD: usize = 5 * 8 + 32;
 
-fn to_bytes(files: &Files) -> Vec<u8> {
+fn to_bytes(files: &mut [(&[u8], Known)]) -> Vec<u8> {
+    files.sort_unstable_by_key(|(path, _)| *path);
     let mut bytes = Vec::with_capacity(64 + files.len() * (RECORD + 84));
     bytes.extend_from_slice(HEADER);
     for (path, Known { stat, digest }) in files {
@@ -169,26 +192,69 @@ fn to_bytes(files: &Files) -> Vec<u8> {
 }
 
 /// Reads a saved cache; empty where there is none or it is damaged.
-fn load(path: &Path) -> Files {
+fn load(path: &Path) -> Saved {
     fs::read_if_there(path)
         .ok()
         .flatten()
-        .and_then(|bytes| parse(&bytes))
+        .and_then(Saved::parse)
         .unwrap_or_default()
 }
 
-fn parse(bytes: &[u8]) -> Option<Files> {
-    let (body, check) = bytes.split_last_chunk::<32>()?;
-    if Digest::of_bytes(body).as_bytes() != check {
-        return None;
+impl Saved {
+    /// Finds where the records are; `None` for anything that is not a whole cache.
+    fn parse(bytes: Vec<u8>) -> Option<Self> {
+        let (body, check) = bytes.split_last_chunk::<32>()?;
+        if Digest::of_bytes(body).as_bytes() != check {
+            return None;
+        }
+        let mut rest = body.strip_prefix(HEADER)?;
+        let mut records = Vec::with_capacity(rest.len() / (RECORD + 84));
+        while !rest.is_empty() {
+            records.push(body.len() - rest.len());
+            rest = Record::first(rest)?.rest;
+        }
+        let path = |at: usize| Record::first(&body[at..]).map(|record| record.path);
+        // Earlier versions wrote them in no order.
+        records.sort_by(|a, b| path(*a).cmp(&path(*b)));
+        Some(Self { bytes, records })
     }
-    let mut rest = body.strip_prefix(HEADER)?;
-    let mut files = Files::with_capacity(rest.len() / (RECORD + 84));
-    while !rest.is_empty() {
-        let (length, after) = rest.split_first_chunk::<4>()?;
-        let (path, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        let (record, after) = after.split_first_chunk::<RECORD>()?;
-        let (numbers, digest) = record.split_last_chunk::<32>()?;
+
+    fn at(&self, at: usize) -> Option<Record<'_>> {
+        Record::first(&self.bytes[at..])
+    }
+
+    fn get(&self, path: &[u8]) -> Option<Known> {
+        let order = |at: &usize| self.at(*at).map(|record| record.path).cmp(&Some(path));
+        let found = self.records.binary_search_by(order).ok()?;
+        self.at(self.records[found])?.known()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], Known)> {
+        self.records.iter().filter_map(|at| {
+            let record = self.at(*at)?;
+            Some((record.path, record.known()?))
+        })
+    }
+}
+
+/// One file of a saved cache.
+struct Record<'a> {
+    path: &'a [u8],
+    facts: &'a [u8; RECORD],
+    /// The bytes behind it.
+    rest: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    fn first(bytes: &'a [u8]) -> Option<Self> {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let (path, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let (facts, rest) = rest.split_first_chunk::<RECORD>()?;
+        Some(Self { path, facts, rest })
+    }
+
+    fn known(&self) -> Option<Known> {
+        let (numbers, digest) = self.facts.split_last_chunk::<32>()?;
         let mut numbers = numbers
             .as_chunks::<8>()
             .0
@@ -202,16 +268,9 @@ fn parse(bytes: &[u8]) -> Option<Files> {
             inode: next()?,
             device: next()?,
         };
-        files.insert(
-            path.into(),
-            Known {
-                stat,
-                digest: Digest::from_bytes(*digest),
-            },
-        );
-        rest = after;
+        let digest = Digest::from_bytes(*digest);
+        Some(Known { stat, digest })
     }
-    Some(files)
 }
 
 #[cfg(test)]
@@ -313,16 +372,20 @@ mod tests {
             stat,
             digest: Digest::of_bytes(b""),
         };
-        let bytes = to_bytes(&Files::from([
-            (b"/a"[..].into(), known),
-            (b"/bc"[..].into(), known),
-        ]));
-        assert_eq!(parse(&bytes).unwrap().len(), 2);
+        let bytes = to_bytes(&mut [(b"/bc", known), (b"/a", known)]);
+        let saved = Saved::parse(bytes.clone()).unwrap();
+        assert_eq!(saved.iter().count(), 2);
+        for name in [&b"/a"[..], b"/bc"] {
+            assert_eq!(saved.get(name), Some(known));
+        }
+        for name in [&b"/"[..], b"/b", b"/bcd"] {
+            assert_eq!(saved.get(name), None);
+        }
         for at in 0..bytes.len() {
-            assert!(parse(&bytes[..at]).is_none(), "cut at {at}");
+            assert!(Saved::parse(bytes[..at].to_vec()).is_none(), "cut at {at}");
             let mut flipped = bytes.clone();
             flipped[at] ^= 16;
-            assert!(parse(&flipped).is_none(), "flipped at {at}");
+            assert!(Saved::parse(flipped).is_none(), "flipped at {at}");
         }
     }
 
@@ -354,7 +417,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_saved_is_read(files in any_files()) {
-            prop_assert_eq!(parse(&to_bytes(&files)), Some(files));
+            let mut list: Vec<(&[u8], Known)> =
+                files.iter().map(|(path, known)| (&**path, *known)).collect();
+            let saved = Saved::parse(to_bytes(&mut list)).unwrap();
+            prop_assert_eq!(saved.iter().count(), files.len());
+            for (path, known) in &files {
+                prop_assert_eq!(saved.get(path), Some(*known));
+            }
         }
 
         #[test]
@@ -363,7 +432,10 @@ mod tests {
             bytes.extend(body);
             let check = Digest::of_bytes(&bytes);
             bytes.extend(check.as_bytes());
-            let _ = parse(&bytes);
+            if let Some(saved) = Saved::parse(bytes) {
+                prop_assert!(saved.iter().count() < 1000);
+                let _ = saved.get(b"x");
+            }
         }
     }
 }

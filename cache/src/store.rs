@@ -247,8 +247,9 @@ impl Store {
         let path = std::path::absolute(path).map_err(Error::io("find", path))?;
         let meta = std::fs::metadata(&path).map_err(Error::io("look at", &path))?;
         if meta.is_dir() {
-            let (manifest, _) =
-                Manifest::of_folder(&path, |file| self.inner.stat_cache.digest(file))?;
+            let (manifest, _) = Manifest::of_folder(&path, |file, stat| {
+                self.inner.stat_cache.digest_in(file, stat)
+            })?;
             return Ok(manifest.artifact());
         }
         let (digest, stat) = self.inner.stat_cache.digest(&path)?;
