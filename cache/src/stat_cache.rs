@@ -63,6 +63,12 @@ impl StatCache {
     /// not known. `path` should be absolute.
     pub fn digest(&self, path: &Path) -> Result<(Digest, Stat)> {
         let meta = std::fs::metadata(path).map_err(Error::io("look at", path))?;
+        if !meta.is_file() {
+            return Err(Error::NotAFile {
+                path: path.into(),
+                what: fs::what_it_is(&meta),
+            });
+        }
         self.digest_in(path, &Stat::of(&meta))
     }
 
