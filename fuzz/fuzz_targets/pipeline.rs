@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let read = Pipeline::read(&folder().join(FILES[0]), &[]);
-    let planned = read.and_then(|pipeline| Plan::new(&pipeline));
+    let planned = read.and_then(|pipeline| Plan::new(pipeline));
     if let Err(error) = planned {
         assert!(!error.message().is_empty());
         assert!(

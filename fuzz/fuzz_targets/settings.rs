@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
         .collect();
     let Some(settings) = settings else { return };
     let read = Pipeline::read(&pipeline(), &settings);
-    if let Err(error) = read.and_then(|pipeline| Plan::new(&pipeline)) {
+    if let Err(error) = read.and_then(|pipeline| Plan::new(pipeline)) {
         assert!(!error.message().is_empty());
         let _ = error.to_string();
     }

@@ -517,7 +517,7 @@ fn includes_that_wait_or_have_no_end_are_refused() {
         let next = format!("a{}.yaml", n + 1);
         project.file(
             &format!("a{n}.yaml"),
-            &format!("include: [{0}, {0}, {0}, {0}]\n", next),
+            &format!("include: [{next}, {next}, {next}, {next}]\n"),
         );
     }
     project.file("a14.yaml", "vars: {a: 1}\n");

@@ -81,7 +81,8 @@ mod tests {
             for (before, behind) in [("", ""), ("'", "'"), ("\"", "\"")] {
                 let quotes = Quotes::None.after(before);
                 let word = quotes.write(&value);
-                prop_assert!(!word.contains("${"));
+                let hole = word.contains("${");
+                prop_assert!(!hole);
                 let line = format!("printf %s x{before}{word}{behind}");
                 let output = Command::new("sh").arg("-c").arg(line).output().unwrap();
                 prop_assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("x{value}"));
