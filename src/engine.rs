@@ -39,13 +39,13 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 
 /// What to run and how.
 #[derive(Debug)]
-pub struct Settings {
+pub struct Settings<'a> {
     /// The jobs whose results are wanted, and those that they read from.
-    pub wanted: BTreeSet<NodeIndex>,
+    pub wanted: &'a BTreeSet<NodeIndex>,
     /// Of those, the ones that may run.
-    pub may_run: BTreeSet<NodeIndex>,
+    pub may_run: &'a BTreeSet<NodeIndex>,
     /// Jobs to run even if their results are there.
-    pub force: BTreeSet<NodeIndex>,
+    pub force: &'a BTreeSet<NodeIndex>,
     /// Go on with what does not depend on a failed job.
     pub keep_going: bool,
     /// When the command began.
@@ -124,7 +124,7 @@ pub struct Engine<'a, E> {
     plan: &'a Plan,
     store: &'a Store,
     results: &'a Results,
-    settings: Settings,
+    settings: Settings<'a>,
     slots: Slots,
     executor: E,
     progress: &'a mut dyn Progress,
@@ -156,16 +156,16 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         plan: &'a Plan,
         store: &'a Store,
         results: &'a Results,
-        settings: Settings,
+        settings: Settings<'a>,
         slots: Slots,
         executor: E,
         progress: &'a mut dyn Progress,
     ) -> Result<Self> {
-        let freshness = Freshness::new(plan, store, results.out(), &settings.wanted)?;
-        let estimate = Estimate::new(plan, &freshness, &settings.wanted);
+        let freshness = Freshness::new(plan, store, results.out(), settings.wanted)?;
+        let estimate = Estimate::new(plan, &freshness, settings.wanted);
         let (sender, receiver) = channel();
         let mut states: Vec<State> = plan.jobs().map(|_| State::Unwanted).collect();
-        for job in &settings.wanted {
+        for job in settings.wanted {
             states[job.index()] = State::Waiting(0);
         }
         Ok(Self {
@@ -240,7 +240,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
             pipeline: &self.plan.pipeline().name,
             jobs: self.settings.wanted.len(),
         });
-        for job in &self.settings.wanted {
+        for job in self.settings.wanted {
             let upstream = self.plan.upstream(*job).count();
             self.states[job.index()] = State::Waiting(upstream);
             if upstream == 0 {

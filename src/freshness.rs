@@ -250,15 +250,6 @@ impl<'a> Freshness<'a> {
 
     /// Notes the result of a job.
     pub fn note(&mut self, job: NodeIndex, spec: &Job, entry: &Entry) {
-        let recorded = self.record(job).is_some_and(|record| {
-            let same = |made: &Made| entry.outputs.get(&made.name) == Some(&made.artifact);
-            record.outputs.len() == entry.outputs.len() && record.outputs.iter().all(same)
-        });
-        self.outputs[job.index()] = if recorded {
-            Outputs::Recorded
-        } else {
-            Outputs::Other(entry.outputs.clone())
-        };
         let made = entry.outputs.iter().map(|(name, artifact)| Made {
             name: name.clone(),
             artifact: *artifact,
@@ -273,6 +264,14 @@ impl<'a> Freshness<'a> {
             files: self.user_files(spec, &entry.key),
             outputs: made.collect(),
             ..Record::new(spec.name.clone())
+        };
+        let as_before = self
+            .record(job)
+            .is_some_and(|old| old.made_the_same(&record));
+        self.outputs[job.index()] = if as_before {
+            Outputs::Recorded
+        } else {
+            Outputs::Other(entry.outputs.clone())
         };
         self.found.insert(job, record);
     }

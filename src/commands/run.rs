@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use petgraph::graph::NodeIndex;
 use rematch_cache::Digest;
-use rematch_cache::history::{RunEnd, RunRecord, RunState};
+use rematch_cache::history::{RunEnd, RunStart, RunState};
+use rematch_cache::store::Store;
+use rematch_spec::shell::Quotes;
 
 use crate::cli::{Global, Selection};
 use crate::commands::{Project, print_line, say, short};
@@ -37,17 +39,19 @@ pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<Exi
     let _lease = project.store.lease(|who| {
         say(&format!("waiting for {who}, which has the store alone"));
     })?;
-    let run = project.store.begin_run(&project.run_start())?;
+    let start = project.run_start();
+    let run = project.store.begin_run(&start)?;
     let (light, trainer) = programs()?;
     let machine = Machine::here();
     let jobs = flags.jobs.map_or(machine.cpus, usize::from);
+    let nothing = BTreeSet::new();
     let settings = Settings {
-        wanted: project.wanted.clone(),
-        may_run: project.may_run.clone(),
+        wanted: &project.wanted,
+        may_run: &project.may_run,
         force: if flags.force {
-            project.selected.clone()
+            &project.selected
         } else {
-            BTreeSet::new()
+            &nothing
         },
         keep_going: flags.keep_going,
         started,
@@ -83,7 +87,7 @@ pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<Exi
         exit: code,
         jobs: match jobs {
             Some(jobs) => Some(project.store.keep_job_list(jobs)?),
-            None => jobs_of_last_run(&project)?,
+            None => jobs_of_last_run(&project.store, &start)?,
         },
     })?;
     if !global.json {
@@ -94,13 +98,12 @@ pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<Exi
 }
 
 /// The list of jobs of the last run of the same jobs: one that finds nothing to do has the same.
-fn jobs_of_last_run(project: &Project) -> Result<Option<Digest>> {
-    let same = |run: &RunRecord| run.start == project.run_start();
-    let runs = project.store.runs()?;
+fn jobs_of_last_run(store: &Store, start: &RunStart) -> Result<Option<Digest>> {
+    let runs = store.runs()?;
     let mut lists = runs
         .iter()
         .rev()
-        .filter(|run| same(run))
+        .filter(|run| run.start == *start)
         .map(|run| &run.state);
     Ok(lists.find_map(|state| match state {
         RunState::Ended(end) => end.jobs,
@@ -152,7 +155,8 @@ fn show_results(project: &Project, summary: &Summary) {
 /// Says where the results are, or how to go on.
 fn advise(project: &Project, summary: &Summary) {
     if summary.interrupted && summary.failed.is_empty() {
-        let command: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
+        let words = std::env::args().skip(1);
+        let command: Vec<String> = words.map(|word| Quotes::None.write(&word)).collect();
         say(&format!(
             "to go on where it stopped: rematch {}",
             command.join(" ")
@@ -160,13 +164,4 @@ fn advise(project: &Project, summary: &Summary) {
     } else if summary.failed.is_empty() {
         say(&format!("results: {}", short(project.results.root())));
     }
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=@%+:,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }

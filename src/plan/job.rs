@@ -80,51 +80,7 @@ impl Job {
 
 impl Plan {
     /// A job in detail.
-    pub fn job(&self, job: NodeIndex) -> Result<Job> {
-        self.typed_job(job, &mut |_, _, _| Ok(()))
-    }
-
-    /// Looks at every job in detail, and at every output that is referred to: whatever is wrong with the pipeline is
-    /// said before anything runs.
-    pub fn check(&self) -> Result<()> {
-        let outputs: Vec<Vec<String>> = self
-            .jobs()
-            .collect::<Vec<_>>()
-            .par_iter()
-            .map(|job| {
-                let outputs = self.job(*job)?.declaration.outputs;
-                Ok(outputs.into_iter().map(|output| output.name).collect())
-            })
-            .collect::<Vec<Result<_>>>()
-            .into_iter()
-            .collect::<Result<_>>()?;
-        let mut check = |stage: &str, other: NodeIndex, output: &str| {
-            let known = &outputs[other.index()];
-            if known.iter().any(|known| known == output) {
-                return Ok(());
-            }
-            let error = Error::usage(format!("stage `{stage}` has no output `{output}`"));
-            Err(error.suggest(output, known.iter().map(String::as_str)))
-        };
-        for job in self.jobs() {
-            // Only references are followed; typing everything again would double the cost.
-            self.references(job, &mut check)?;
-        }
-        Ok(())
-    }
-
-    fn references(&self, job: NodeIndex, visit: Visit) -> Result<()> {
-        let What::Stage(stage) = &self.fan(job).what else {
-            return Ok(());
-        };
-        for (target, place) in super::references(&self.source.stages[*stage]) {
-            self.resolve(&target, job, &mut Vec::new(), visit)
-                .map_err(|e| e.at(&place))?;
-        }
-        Ok(())
-    }
-
-    fn typed_job(&self, index: NodeIndex, visit: Visit) -> Result<Job> {
+    pub fn job(&self, index: NodeIndex) -> Result<Job> {
         let stage = match &self.fan(index).what {
             What::Stage(number) => &self.source.stages[*number],
             What::Named(job) => return Ok((**job).clone()),
@@ -133,7 +89,7 @@ impl Plan {
         let point = &self.point(index);
         let mut references: Vec<(NodeIndex, String)> = Vec::new();
         let mut params = stage.params.fill(axes, point, &mut |target, place| {
-            self.resolve(target, index, &mut references, visit)
+            self.resolve(target, index, &mut references, &mut |_, _, _| Ok(()))
                 .map_err(|e| e.at(place))
         })?;
         shallow(&params).map_err(|e| e.at(&stage.place))?;
@@ -172,6 +128,41 @@ impl Plan {
             inputs,
             needs,
         })
+    }
+
+    /// Looks at every job in detail, and at every output that is referred to: whatever is wrong with the pipeline is
+    /// said before anything runs.
+    pub fn check(&self) -> Result<()> {
+        let outputs: Vec<Vec<String>> = self
+            .jobs()
+            .collect::<Vec<_>>()
+            .par_iter()
+            .map(|job| {
+                let outputs = self.job(*job)?.declaration.outputs;
+                Ok(outputs.into_iter().map(|output| output.name).collect())
+            })
+            .collect::<Vec<Result<_>>>()
+            .into_iter()
+            .collect::<Result<_>>()?;
+        let mut check = |stage: &str, other: NodeIndex, output: &str| {
+            let known = &outputs[other.index()];
+            if known.iter().any(|known| known == output) {
+                return Ok(());
+            }
+            let error = Error::usage(format!("stage `{stage}` has no output `{output}`"));
+            Err(error.suggest(output, known.iter().map(String::as_str)))
+        };
+        // Only references are followed; typing everything again would double the cost.
+        for job in self.jobs() {
+            let What::Stage(stage) = &self.fan(job).what else {
+                continue;
+            };
+            for (target, place) in super::references(&self.source.stages[*stage]) {
+                self.resolve(&target, job, &mut Vec::new(), &mut check)
+                    .map_err(|e| e.at(&place))?;
+            }
+        }
+        Ok(())
     }
 
     /// A reference as JSON: a numbered input, or a list of them with their points.

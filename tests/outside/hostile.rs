@@ -65,6 +65,16 @@ fn command(words: &str) -> String {
     format!("stages:\n  s: {{command: {{run: 'echo {words} > ${{out.x}}', outputs: {{x: x}}}}}}\n")
 }
 
+/// What the jobs of `s` made, sorted.
+fn made(project: &Project) -> Vec<String> {
+    let folders = std::fs::read_dir(project.path("out/p/s")).unwrap();
+    let mut found: Vec<String> = folders
+        .map(|folder| std::fs::read_to_string(folder.unwrap().path().join("x")).unwrap())
+        .collect();
+    found.sort();
+    found
+}
+
 /// `count` definitions, each made from the one before it; the first is `&a0` or `a0`.
 fn levels(first: &str, count: usize, next: impl Fn(usize) -> String) -> String {
     let rest: Vec<String> = (1..count).map(next).collect();
@@ -471,11 +481,7 @@ fn odd_values_of_an_axis_stay_in_their_folder_and_reach_a_program_as_they_are() 
         list.join(", ")
     ));
     run(&project, &["run", "p.yaml"]).code(0);
-    let mut found = Vec::new();
-    for folder in std::fs::read_dir(project.path("out/p/s")).unwrap() {
-        found.push(std::fs::read_to_string(folder.unwrap().path().join("x")).unwrap());
-    }
-    found.sort();
+    let found = made(&project);
     let mut expected = values;
     expected.sort_unstable();
     assert_eq!(found, expected);
@@ -627,11 +633,7 @@ fn a_value_of_an_axis_is_a_word_of_a_command_line_and_no_program() {
         list.join(", ")
     ));
     run(&project, &["run", "p.yaml"]).code(0);
-    let mut found = Vec::new();
-    for folder in std::fs::read_dir(project.path("out/p/s")).unwrap() {
-        found.push(std::fs::read_to_string(folder.unwrap().path().join("x")).unwrap());
-    }
-    found.sort();
+    let found = made(&project);
     let mut expected: Vec<String> = values.iter().map(|v| v.replace("\\\"", "\"")).collect();
     expected.sort();
     assert_eq!(found, expected);
