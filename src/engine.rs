@@ -369,7 +369,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
     fn queue(&mut self, job: NodeIndex, why: Why) -> Result<()> {
         if !self.settings.may_run.contains(&job) {
             self.states[job.index()] = State::Barred;
-            self.summary.barred += 1;
+            self.summary.barred.push(self.plan.name(job));
             return Ok(());
         }
         let spec = self.plan.job(job)?;

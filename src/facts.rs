@@ -157,8 +157,8 @@ pub enum RunEvent {
         stopped: Vec<String>,
         /// Jobs that were not started.
         skipped: usize,
-        /// Of those, jobs that must run and were not selected.
-        barred: usize,
+        /// Of those, jobs that must run first and were not selected.
+        barred: Vec<String>,
         /// The run was asked to stop.
         interrupted: bool,
         /// Seconds in all.

@@ -109,8 +109,8 @@ pub struct Summary {
     pub stopped: Vec<String>,
     /// Jobs that were not started.
     pub skipped: usize,
-    /// Of those, jobs that must run and were not selected.
-    pub barred: usize,
+    /// Of those, jobs that must run first and were not selected.
+    pub barred: Vec<String>,
     /// The run was asked to stop.
     pub interrupted: bool,
     /// Seconds in all.

@@ -14,7 +14,7 @@ use rematch_spec::shell::Quotes;
 use crate::cli::{Global, Selection};
 use crate::commands::{Project, print_line, say, short};
 use crate::engine::{Engine, Outcome, Settings, listen_for_signals, programs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::executor::local::Local;
 use crate::progress::json::Json;
 use crate::progress::live::Live;
@@ -25,6 +25,8 @@ use crate::style::Style;
 
 /// Results of more jobs of one stage than this are not printed.
 const MANY: usize = 20;
+/// So many jobs are named in an error.
+const FEW: usize = 5;
 
 /// Flags of this command alone.
 pub struct Flags {
@@ -90,6 +92,9 @@ pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<Exi
             None => jobs_of_last_run(&project.store, &start)?,
         },
     })?;
+    if summary.failed.is_empty() && !summary.interrupted && !summary.barred.is_empty() {
+        return Err(not_selected(&summary.barred));
+    }
     if !global.json {
         show_results(&project, &summary);
         advise(&project, &summary);
@@ -117,8 +122,23 @@ fn exit_code(summary: &Summary) -> u8 {
     } else if summary.interrupted {
         130
     } else {
-        0
+        u8::from(!summary.barred.is_empty())
     }
+}
+
+/// Says of which jobs the results are missing that the selected ones read.
+fn not_selected(barred: &[String]) -> Error {
+    let shown: Vec<&str> = barred.iter().take(FEW).map(String::as_str).collect();
+    let more = match barred.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let message = format!(
+        "what the selected jobs read is not there, or is not up to date: {}{more} must run first, and {} not selected",
+        shown.join(", "),
+        if barred.len() == 1 { "was" } else { "were" },
+    );
+    Error::absent(message).help("select these, too, or leave out --only or --downstream")
 }
 
 /// Prints the outputs that are made to be read, of the selected jobs that have them; nobody reads those of a stage

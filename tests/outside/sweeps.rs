@@ -148,3 +148,22 @@ fn the_graph_is_drawn_in_every_form() {
         assert!(drawn.contains("train[seed=2,method=fixmatch]"), "{drawn}");
     }
 }
+
+/// Ends with success and no result, if nobody takes care.
+#[test]
+fn a_selection_whose_inputs_are_missing_fails_and_names_them() {
+    let project = Project::new(SWEEP.replace("supervised,", "{name: supervised},").as_str());
+    let ran = project.run(&["run", "p.yaml", "train", "--only"]).code(1);
+    let ran = ran.says("data must run first, and was not selected");
+    ran.says("help: select these, too");
+    assert!(!project.path("out/p/train").exists());
+    let ran = project.run(&["run", "p.yaml", "split", "--downstream", "--json"]);
+    ran.code(1).says(r#""barred":["data"]"#);
+    // What can run runs.
+    project.run(&["run", "p.yaml", "split[seed=1]"]).code(0);
+    let ran = project.run(&["run", "p.yaml", "train", "--only"]).code(1);
+    ran.says("2 ran")
+        .says("split[seed=2] must run first, and was not selected");
+    project.run(&["run", "p.yaml", "split"]).code(0);
+    project.run(&["run", "p.yaml", "train", "--only"]).code(0);
+}
