@@ -33,6 +33,20 @@ fn arguments_reach_a_program_as_they_are() {
 }
 
 #[test]
+fn a_line_ends_at_the_first_program_that_fails() {
+    let text = "stages:\n  a: {command: {run: 'false; echo 1 > ${out.x}', outputs: {x: x}}}\n";
+    let project = Project::new(text);
+    project.run(&["run", "p.yaml"]).code(1);
+    assert!(!project.path("out/p/a/x").exists());
+    project.pipeline(&text.replace("false", "false || true"));
+    project.done();
+    // As a file, where the line is too long for an argument.
+    let long = format!("false; : {}; echo", "x".repeat(200_000));
+    project.pipeline(&text.replace("false; echo", &long));
+    project.run(&["run", "p.yaml"]).code(1);
+}
+
+#[test]
 fn outputs_may_be_folders() {
     let project = Project::new(
         "stages:\n  a: {command: {run: 'mkdir -p ${out.d}/e; echo 1 > ${out.d}/e/f', outputs: {d: d}}}\n  b: {command: {run: 'cat ${a.d}/e/f > ${out.x}', outputs: {x: x}}}\n",

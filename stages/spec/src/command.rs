@@ -17,8 +17,9 @@ use crate::kind::{Invalid, Output, Program, Stage};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
-    /// The program and its arguments, as a list; or one text for `sh -c`. In that, whatever comes
-    /// through a reference is one word, and never taken for shell text.
+    /// The program and its arguments, as a list; or one text for `sh -e -c`, which ends at the first
+    /// program that fails. In that, whatever comes through a reference is one word, and never taken
+    /// for shell text.
     pub run: Run,
     /// Files and folders that the program reads beside those that `run` refers to.
     #[serde(default)]
@@ -39,7 +40,7 @@ pub struct Command {
 pub enum Run {
     /// Program and arguments; no shell is involved.
     Arguments(Vec<Template>),
-    /// A text for `sh -c`.
+    /// A text for `sh -e -c`.
     Shell(Template),
 }
 

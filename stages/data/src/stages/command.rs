@@ -82,6 +82,8 @@ pub fn prepare(
     let mut command = match &params.run {
         Run::Shell(line) => {
             let (mut command, line) = (program("sh", &variable), text(line, true)?);
+            // A program that fails in the middle of a line must not pass for a result.
+            command.arg("-e");
             if line.len() < LONGEST_LINE {
                 command.arg("-c").arg(line);
             } else {
