@@ -191,8 +191,10 @@ pub enum Command {
         #[command(flatten)]
         job: OneJob,
     },
-    /// List the last runs: when, of what, how they ended
+    /// List the last runs: when, of what, how they ended; or the jobs of one
     History {
+        /// A run, as it is listed: its jobs with what they took; `last` is the last one
+        run: Option<String>,
         /// How many runs
         #[arg(short, long, value_name = "N", default_value_t = 20)]
         number: usize,

@@ -14,6 +14,7 @@ mod man;
 mod out;
 mod plan;
 mod run;
+mod runs;
 mod schema;
 mod stages;
 mod status;
@@ -72,7 +73,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             changes,
         } => out::exec(&global, &words, object, stale, &changes),
         Command::Log { job } => log::exec(&global, &job),
-        Command::History { number } => history::exec(&global, number),
+        Command::History { run, number } => history::exec(&global, run.as_deref(), number),
         Command::Diff {
             a,
             b,

@@ -20,7 +20,7 @@ use rematch_spec::kind::Program;
 
 use crate::error::{Error, Result};
 use crate::estimate::Estimate;
-use crate::executor::{Ended, Executor, Launch, Message, Stop};
+use crate::executor::{Ended, Executor, Launch, Message, Stop, Used};
 use crate::freshness::{Freshness, Verdict, Why};
 use crate::launch::{self, LOG};
 use crate::plan::{Job, Plan};
@@ -372,12 +372,20 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
             self.summary.barred.push(self.plan.name(job));
             return Ok(());
         }
-        let spec = self.plan.job(job)?;
+        let spec = self.next_attempt(job)?;
         let program = spec.declaration.kind.program;
         self.slots.could_fit(&spec.name, program, &spec.needs)?;
         self.queue.add(job, program, spec.needs);
         self.states[job.index()] = State::Queued(why);
         Ok(())
+    }
+
+    /// A job with what its next attempt may use.
+    fn next_attempt(&self, job: NodeIndex) -> Result<Job> {
+        let attempts = self.attempts.get(&job).copied().unwrap_or(0);
+        let mut spec = self.plan.job(job)?;
+        spec.needs = spec.needs.after(attempts, self.slots.machine().memory);
+        Ok(spec)
     }
 
     fn start_what_fits(&mut self) -> Result<()> {
@@ -395,7 +403,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
 
     /// Takes the right to make a result, and starts its job. Another runner may have made it meanwhile, or be at it.
     fn claim(&mut self, job: NodeIndex, why: &Why, share: Share) -> Result<()> {
-        let spec = self.plan.job(job)?;
+        let spec = self.next_attempt(job)?;
         let key = self.freshness.key(&spec)?;
         let claim = if *why == Why::Forced {
             self.store.try_reclaim(&key)?
@@ -523,7 +531,9 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
                     self.progress.on(&RunEvent::JobSays { job, says: &event });
                 }
             }
-            Heard::Job(Message::Ended(id, ended)) => self.ended(NodeIndex::new(id), &ended),
+            Heard::Job(Message::Ended(id, ended, used)) => {
+                self.ended(NodeIndex::new(id), &ended, used);
+            }
             Heard::Published(job, published) => self.published(job, *published),
             Heard::Signal => self.stop(),
         }
@@ -550,7 +560,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         }
     }
 
-    fn ended(&mut self, index: NodeIndex, ended: &Ended) {
+    fn ended(&mut self, index: NodeIndex, ended: &Ended, used: Used) {
         let state = std::mem::replace(&mut self.states[index.index()], State::Stopped);
         let State::Running(running) = state else {
             self.states[index.index()] = state;
@@ -572,7 +582,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
         // program means, nobody knows.
         let stopped = self.signals > 0 || !own && *ended == Ended::Exit(exit::INTERRUPTED);
         match ended {
-            Ended::Exit(exit::DONE) => self.publish(index, *running, report),
+            Ended::Exit(exit::DONE) => self.publish(index, *running, report, used),
             _ if stopped => self.stopped(running.job.name),
             _ => {
                 let code = match ended {
@@ -599,7 +609,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
     }
 
     /// Puts a job's outputs into the store and into their places, in a thread of its own.
-    fn publish(&mut self, index: NodeIndex, running: Running, report: Report) {
+    fn publish(&mut self, index: NodeIndex, running: Running, report: Report, used: Used) {
         let Running {
             job,
             file,
@@ -620,6 +630,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
             job,
             file,
             report,
+            used,
         };
         let (store, results) = (self.store.clone(), self.results.clone());
         let sender = self.sender.clone();
@@ -660,7 +671,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
     fn fail(&mut self, index: NodeIndex, job: &Job, failure: &Failure, log: &str, code: i32) {
         let attempts = self.attempts.get(&index).copied().unwrap_or(1);
         let hopeless = matches!(code, exit::USAGE | exit::DIVERGED);
-        let retry = (!hopeless && !self.closing && attempts <= job.needs.retries)
+        let retry = (!hopeless && !self.closing && attempts <= job.needs.retries.times)
             .then(|| LONGEST_BACK_OFF.min(BACK_OFF * 2u32.saturating_pow(attempts - 1)));
         self.progress.on(&RunEvent::JobFailed {
             job: &job.name,

@@ -36,7 +36,17 @@ pub enum Message {
     /// A process said something.
     Event(usize, Event),
     /// A process ended.
-    Ended(usize, Ended),
+    Ended(usize, Ended, Used),
+}
+
+/// What a process and those that it waited for took of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Used {
+    /// Seconds of CPU time.
+    pub cpu_seconds: f64,
+    /// Most bytes of main memory that one of them held. On Linux no less than what the runner itself held when it
+    /// started the process.
+    pub peak_memory: u64,
 }
 
 /// How a process ended.

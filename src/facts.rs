@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use rematch_cache::history::JobState;
 use rematch_cache::key;
 use rematch_spec::kind;
 use schemars::JsonSchema;
@@ -389,6 +390,54 @@ pub struct Run {
     pub state: RunState,
     /// What it did; null until it ends, and where it was killed.
     pub did: Option<RunCounts>,
+    /// What became of its jobs, where this run was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<Vec<RunJob>>,
+}
+
+/// What became of a job in a run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RunJob {
+    /// The job.
+    pub job: String,
+    /// What became of it.
+    pub state: RunJobState,
+    /// The id of its key; null where not all that it reads was known.
+    pub key: Option<String>,
+    /// Seconds that it ran in this run.
+    pub seconds: f64,
+    /// Seconds of CPU time when its result was made; null where there is none.
+    pub cpu_seconds: Option<f64>,
+    /// Most bytes of main memory that one of its processes held then.
+    pub peak_memory: Option<u64>,
+}
+
+/// What became of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunJobState {
+    /// It ran to its end.
+    Ran,
+    /// Its result was there.
+    Fresh,
+    /// It failed.
+    Failed,
+    /// It was stopped.
+    Stopped,
+    /// It was not started.
+    Skipped,
+}
+
+impl From<JobState> for RunJobState {
+    fn from(state: JobState) -> Self {
+        match state {
+            JobState::Ran => Self::Ran,
+            JobState::Fresh => Self::Fresh,
+            JobState::Failed => Self::Failed,
+            JobState::Stopped => Self::Stopped,
+            JobState::Skipped => Self::Skipped,
+        }
+    }
 }
 
 /// How a run ended.

@@ -31,6 +31,10 @@ pub struct PipelineFile {
     /// The values to sweep over; a stage fans out over the axes that it mentions.
     #[serde(default)]
     pub axes: BTreeMap<String, Vec<Value>>,
+    /// Limits on what jobs use at once, such as `{network: 2}`: a job says in `resources: {pools: {network: 1}}` how
+    /// much it takes.
+    #[serde(default)]
+    pub pools: BTreeMap<String, u32>,
     /// The steps.
     #[serde(default)]
     pub stages: BTreeMap<String, StageFile>,

@@ -1,7 +1,7 @@
 //! A pipeline file, read: axes, variables and stages, with everything that it includes and everything
 //! that `--set` changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,6 +38,8 @@ pub struct Pipeline {
     pub axes: Axes,
     /// Its stages, in the order written.
     pub stages: Vec<Stage>,
+    /// What its jobs share beside the machine, and how much there is of each.
+    pub pools: BTreeMap<String, u32>,
     /// The texts that it was read from: its file and those that it includes.
     pub sources: Vec<Arc<Source>>,
     /// What `--set` changed.
@@ -89,6 +91,7 @@ struct Definitions {
     axes: Vec<(Key, Node)>,
     exclude: Vec<Node>,
     include: Vec<Node>,
+    pools: BTreeMap<String, u32>,
     stages: Vec<(Key, Node)>,
 }
 
@@ -140,6 +143,7 @@ impl Pipeline {
             path: path.to_owned(),
             axes,
             stages,
+            pools: definitions.pools,
             sources: definitions.sources,
             settings: settings.to_vec(),
         })
@@ -214,7 +218,8 @@ impl Definitions {
             ));
             return Err(error.at(&node.place));
         }
-        typed::<PipelineFile>(node.to_json()).map_err(|e| explain(e, &node, "a pipeline"))?;
+        let file = typed::<PipelineFile>(node.to_json());
+        let PipelineFile { pools, .. } = file.map_err(|e| explain(e, &node, "a pipeline"))?;
 
         open.push(canonical);
         for include in node.get("include").map(Node::items).unwrap_or_default() {
@@ -230,6 +235,7 @@ impl Definitions {
             }
         }
         open.pop();
+        self.pools.extend(pools);
         if let Some(name) = node.get("name") {
             self.name = Some(name.clone());
         }
@@ -310,6 +316,13 @@ impl Definitions {
         if let Some(odd) = odd {
             let error = Error::usage(format!("--set {key}: {odd}"));
             return Err(error.help("write stage.parameter=value, such as train.batch=16"));
+        }
+        if let ["pools", name] = steps[..] {
+            let count = typed(value.to_json()).map_err(|e| {
+                Error::usage(format!("--set {key}: {e}")).help("give a whole number")
+            })?;
+            self.pools.insert(name.to_owned(), count);
+            return Ok(());
         }
         if let ["axis", name] = steps[..]
             && let Some((_, axis)) = self.axes.iter_mut().find(|(known, _)| known.name == name)

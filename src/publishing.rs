@@ -13,6 +13,7 @@ use rematch_data::stages::command;
 use rematch_spec::job::{self, Failure, Report};
 use rematch_spec::kind::Program;
 
+use crate::executor::Used;
 use crate::launch::{self, LOG};
 use crate::plan::{From, Job};
 use crate::results::Results;
@@ -37,6 +38,8 @@ pub struct Ended {
     pub began: f64,
     /// How long it ran.
     pub seconds: f64,
+    /// What it took meanwhile.
+    pub used: Used,
 }
 
 /// What became of it.
@@ -122,6 +125,8 @@ impl Ended {
                 user: std::env::var("USER").ok(),
                 started: self.began,
                 seconds: self.seconds,
+                cpu_seconds: Some(self.used.cpu_seconds),
+                peak_memory: Some(self.used.peak_memory),
                 attempt: self.attempt,
                 job: self.job.name.clone(),
                 pipeline: self.pipeline.clone(),

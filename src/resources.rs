@@ -1,10 +1,14 @@
 //! What a job needs of the machine, and how it is run: never part of a key.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rematch_spec::kind::{Invalid, Program, StageKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// A limit on time beyond this, in seconds, is none.
+const LONGEST: f64 = 1e9;
 
 /// What a job needs while it runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +20,8 @@ pub struct Resources {
     pub gpus: Option<f64>,
     /// Main memory, such as `8GB`.
     pub memory: Option<String>,
+    /// How much it takes of the pipeline's `pools`.
+    pub pools: BTreeMap<String, u32>,
 }
 
 /// What stands beside a stage's kind.
@@ -29,7 +35,41 @@ pub struct Options {
     /// How long a job may run, such as `90s`, `2h` or `3d`; it is stopped after that.
     pub timeout: Option<String>,
     /// How often a job that failed is tried again.
-    pub retries: u32,
+    pub retries: Retries,
+}
+
+/// How often a job that failed is tried again, and with how much.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Retries {
+    /// So often, with the same.
+    Times(u32),
+    /// So often, with more each time.
+    Growing(Growing),
+}
+
+/// How often a job that failed is tried again, with more each time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Growing {
+    /// How often.
+    pub times: u32,
+    /// Each attempt may use so many times the memory of the one before.
+    #[serde(default = "one")]
+    pub memory: f64,
+    /// Each attempt may take so many times the time of the one before.
+    #[serde(default = "one")]
+    pub timeout: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self::Times(0)
+    }
 }
 
 /// [`Options`] with the units worked out.
@@ -41,16 +81,56 @@ pub struct Needs {
     pub gpus: Option<f64>,
     /// Bytes of memory.
     pub memory: u64,
+    /// How much of the pipeline's pools.
+    pub pools: BTreeMap<String, u32>,
     /// Limit on a job's time.
     pub timeout: Option<Duration>,
-    /// Attempts after the first.
-    pub retries: u32,
+    /// Attempts after the first, and what grows from one to the next.
+    pub retries: Growing,
+}
+
+impl Needs {
+    /// What the attempt after so many others needs, on a machine with so much memory.
+    #[must_use]
+    pub fn after(mut self, attempts: u32, memory: u64) -> Self {
+        let times = |factor: f64| factor.powi(attempts.min(1000) as i32);
+        // The first attempt says by itself where that is more than there is.
+        let most = memory.max(self.memory);
+        self.memory = ((self.memory as f64 * times(self.retries.memory)) as u64).min(most);
+        let longer = |timeout: Duration| {
+            Duration::from_secs_f64(
+                (timeout.as_secs_f64() * times(self.retries.timeout)).min(LONGEST),
+            )
+        };
+        self.timeout = self.timeout.map(longer);
+        self
+    }
 }
 
 impl Options {
     /// Works out units and refuses what makes no sense.
     pub fn needs(&self, kind: &StageKind) -> Result<Needs, Invalid> {
-        let Resources { cpus, gpus, memory } = &self.resources;
+        let Resources {
+            cpus,
+            gpus,
+            memory,
+            pools,
+        } = &self.resources;
+        let retries = match &self.retries {
+            Retries::Times(times) => Growing {
+                times: *times,
+                memory: 1.0,
+                timeout: 1.0,
+            },
+            Retries::Growing(growing) => growing.clone(),
+        };
+        for (name, factor) in [("memory", retries.memory), ("timeout", retries.timeout)] {
+            if !(1.0..=1000.0).contains(&factor) {
+                let message =
+                    format!("expected 1 to 1000 times that of the attempt before, found {factor}");
+                return Err(Invalid::at(format!("retries.{name}"), message));
+            }
+        }
         if *cpus == Some(0) {
             return Err(Invalid::at("resources.cpus", "expected at least 1 core"));
         }
@@ -91,7 +171,8 @@ impl Options {
                     })
                 })
                 .transpose()?,
-            retries: self.retries,
+            pools: pools.clone(),
+            retries,
         })
     }
 }
@@ -124,7 +205,7 @@ fn duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let seconds = number * factor;
-    (seconds > 0.0 && seconds < 1e9).then(|| Duration::from_secs_f64(seconds))
+    (seconds > 0.0 && seconds < LONGEST).then(|| Duration::from_secs_f64(seconds))
 }
 
 fn split_unit(text: &str) -> Option<(f64, &str)> {
@@ -139,6 +220,30 @@ fn split_unit(text: &str) -> Option<(f64, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attempts_after_the_first_may_have_more() {
+        let options = Options {
+            resources: Resources {
+                memory: Some("10GB".into()),
+                ..Resources::default()
+            },
+            timeout: Some("1m".into()),
+            retries: Retries::Growing(Growing {
+                times: 9,
+                memory: 2.0,
+                timeout: 1.5,
+            }),
+            ..Options::default()
+        };
+        let kind = rematch_spec::kind::find("command").unwrap();
+        let needs = |attempts| options.needs(kind).unwrap().after(attempts, 35_000_000_000);
+        assert_eq!(needs(0).memory, 10_000_000_000);
+        assert_eq!(needs(1).memory, 20_000_000_000);
+        assert_eq!(needs(2).memory, 35_000_000_000);
+        assert_eq!(needs(2).timeout, Some(Duration::from_secs(135)));
+        assert!(needs(u32::MAX).timeout.is_some());
+    }
 
     #[test]
     fn sizes_and_times_have_units() {

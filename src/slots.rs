@@ -1,5 +1,6 @@
 //! CPUs, GPUs and memory of this machine: taken by jobs and given back.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rematch_spec::kind::Program;
@@ -72,6 +73,8 @@ pub struct Share {
     pub gpus: Vec<(usize, f64)>,
     /// Bytes of memory.
     pub memory: u64,
+    /// Of the pipeline's pools.
+    pub pools: BTreeMap<String, u32>,
 }
 
 /// What is free.
@@ -84,11 +87,12 @@ pub struct Slots {
     cpus: usize,
     gpus: Vec<f64>,
     memory: u64,
+    pools: BTreeMap<String, u32>,
 }
 
 impl Slots {
-    /// All of the machine, for at most `jobs` jobs at once.
-    pub fn new(machine: Machine, jobs: usize) -> Self {
+    /// All of the machine and of the pipeline's pools, for at most `jobs` jobs at once.
+    pub fn new(machine: Machine, pools: BTreeMap<String, u32>, jobs: usize) -> Self {
         let (cpus, memory) = (machine.cpus, machine.memory);
         let gpus = vec![1.0; machine.gpus.len()];
         Self {
@@ -98,6 +102,7 @@ impl Slots {
             cpus,
             gpus,
             memory,
+            pools,
         }
     }
 
@@ -135,6 +140,10 @@ impl Slots {
         if self.running >= self.jobs || self.cpus < cpus || self.memory < needs.memory {
             return None;
         }
+        let free = |pool: &String| self.pools.get(pool).copied().unwrap_or(0);
+        if needs.pools.iter().any(|(pool, part)| free(pool) < *part) {
+            return None;
+        }
         let gpus = self.find_gpus(self.machine.gpus_for(program, needs))?;
         for (gpu, share) in &gpus {
             self.gpus[*gpu] -= share;
@@ -142,10 +151,16 @@ impl Slots {
         self.running += 1;
         self.cpus -= cpus;
         self.memory -= needs.memory;
+        for (pool, part) in &needs.pools {
+            self.pools
+                .entry(pool.clone())
+                .and_modify(|free| *free -= part);
+        }
         Some(Share {
             cpus,
             gpus,
             memory: needs.memory,
+            pools: needs.pools.clone(),
         })
     }
 
@@ -184,6 +199,11 @@ impl Slots {
         for (gpu, part) in &share.gpus {
             self.gpus[*gpu] += part;
         }
+        for (pool, part) in &share.pools {
+            self.pools
+                .entry(pool.clone())
+                .and_modify(|free| *free += part);
+        }
     }
 
     /// CUDA_VISIBLE_DEVICES for a share.
@@ -199,15 +219,17 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
+    use rematch_spec::kind::find;
+
     use super::*;
+    use crate::resources::Options;
 
     fn needs(cpus: usize, gpus: f64, memory: u64) -> Needs {
         Needs {
             cpus,
             gpus: Some(gpus),
             memory,
-            timeout: None,
-            retries: 0,
+            ..Options::default().needs(find("command").unwrap()).unwrap()
         }
     }
 
@@ -219,6 +241,7 @@ mod tests {
                 gpus,
                 memory: 100,
             },
+            BTreeMap::from([("disk".into(), 3)]),
             8,
         )
     }
@@ -234,6 +257,20 @@ mod tests {
             slots.take(Program::Light, &needs(9, 0.0, 100)).is_some(),
             "more cores than there are means all"
         );
+    }
+
+    #[test]
+    fn a_pool_is_shared_by_what_jobs_take_of_it() {
+        let mut slots = slots(0);
+        let two = Needs {
+            pools: BTreeMap::from([("disk".into(), 2)]),
+            ..needs(1, 0.0, 0)
+        };
+        let first = slots.take(Program::Light, &two).unwrap();
+        assert!(slots.take(Program::Light, &two).is_none());
+        assert!(slots.take(Program::Light, &needs(1, 0.0, 0)).is_some());
+        slots.give_back(&first);
+        assert!(slots.take(Program::Light, &two).is_some());
     }
 
     #[test]

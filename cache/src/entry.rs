@@ -45,6 +45,12 @@ pub struct Provenance {
     /// How long it ran, over all its attempts that counted.
     #[serde(default)]
     pub seconds: f64,
+    /// CPU time that its processes took in the last attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<f64>,
+    /// Most bytes of main memory that one of its processes held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
     /// Which attempt succeeded, from 1.
     #[serde(default)]
     pub attempt: u32,

@@ -5,21 +5,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rematch_cache::entry::Entry;
-use rematch_cache::history::{JobState, RunRecord, RunState};
+use rematch_cache::history::{JobState, RunRecord};
 use rematch_cache::key::{self, Key, KeyId};
 use rematch_cache::store::Store;
 use serde_json::Value;
 
 use crate::cli::{Global, Pipelines};
-use crate::commands::{Latest, Project, print_json, print_line, say, store_path};
+use crate::commands::{Latest, Project, print_json, print_line, runs, say, store_path};
 use crate::error::{Error, Result};
 use crate::facts::{self, Change, Diff, JobDiff, MetricDiff};
 use crate::freshness::{Verdict, change_in_words};
 use crate::pattern;
 use crate::style::Style;
 
-/// The shortest beginning of a run's id that means it: its day.
-const SHORTEST: usize = 8;
 /// So many names are shown of jobs that only one side has.
 const NAMES: usize = 4;
 /// So many inputs that changed are named.
@@ -70,7 +68,7 @@ pub fn exec(
                     Err(error
                         .help("a job is compared with a job; `rematch history` lists the runs"))
                 }
-                (Operand::Run(run), None) => Err(no_list(run)),
+                (Operand::Run(run), None) => Err(runs::no_list(run)),
             };
             let (a, b) = (side(a)?, side(b)?);
             compare(store.as_ref(), a, b)
@@ -95,42 +93,8 @@ fn operand<'a>(runs: &'a [RunRecord], word: &'a str) -> Result<Operand<'a>> {
     if word == "now" {
         return Ok(Operand::Now);
     }
-    let back = match word.strip_prefix("last") {
-        Some("") => Some(0),
-        Some(rest) => rest.strip_prefix('~').and_then(|n| n.parse().ok()),
-        None => None,
-    };
-    if let Some(back) = back {
-        let run = runs.len().checked_sub(1 + back).map(|n| &runs[n]);
-        return run.map(Operand::Run).ok_or_else(|| {
-            Error::absent(match runs.len() {
-                0 => "nothing ran in this project yet".to_owned(),
-                n => format!("there is no run `{word}`: the history has {n}"),
-            })
-        });
-    }
-    let mut hits = runs.iter().filter(|run| run.id.as_str().starts_with(word));
-    match (hits.next(), hits.count()) {
-        (Some(run), 0) if word.len() >= SHORTEST => Ok(Operand::Run(run)),
-        (Some(run), more) if word.len() >= SHORTEST => {
-            let error = Error::usage(format!("`{word}` begins the ids of {} runs", more + 1));
-            Err(error.help(format!("name one of them: {} is the first", run.id)))
-        }
-        _ => Ok(Operand::Job(word)),
-    }
-}
-
-fn no_list(run: &RunRecord) -> Error {
-    let id = &run.id;
-    Error::absent(match &run.state {
-        RunState::Running => {
-            format!("run {id} goes on; what became of its jobs is known when it ends")
-        }
-        RunState::Killed => format!("run {id} was killed, and left no list of its jobs"),
-        RunState::Ended(end) if end.jobs.is_none() => format!("run {id} left no list of its jobs"),
-        RunState::Ended(_) => format!("the list of the jobs of run {id} is gone from the store"),
-    })
-    .help("`rematch history` lists the runs; `now` stands for the pipeline as it is")
+    let run = runs::find(runs, word)?;
+    Ok(run.map_or(Operand::Job(word), Operand::Run))
 }
 
 /// The jobs of a run, or of the pipeline as it stands.
@@ -154,15 +118,7 @@ enum Found {
 
 impl Side {
     fn of_run(store: &Store, run: &RunRecord) -> Result<Self> {
-        let list = match &run.state {
-            RunState::Ended(end) => end.jobs,
-            _ => None,
-        };
-        let jobs = match list {
-            Some(list) => store.job_list(&list)?,
-            None => None,
-        };
-        let jobs = jobs.ok_or_else(|| no_list(run))?.into_iter().map(|job| {
+        let jobs = runs::jobs(store, run)?.into_iter().map(|job| {
             let found = Found::InStore(job.state);
             (job.job, Job { id: job.key, found })
         });

@@ -7,7 +7,7 @@ use rematch_spec::kind::StageKind;
 use serde_json::{Value, json};
 
 use crate::cli::{Global, OneJob};
-use crate::commands::{Project, print_json, print_line};
+use crate::commands::{Project, print_json, print_line, size};
 use crate::error::Result;
 use crate::freshness::{Verdict, Why};
 use crate::progress::duration;
@@ -43,10 +43,14 @@ pub fn exec(global: &Global, job: &OneJob) -> Result<ExitCode> {
             if let Some(entry) = project.store.get(&id)? {
                 let made = &entry.provenance;
                 let took = Duration::from_secs_f64(made.seconds.max(0.0));
+                let memory = made
+                    .peak_memory
+                    .map(|peak| format!(", with {} of memory", size(peak)));
                 print_line(&format!(
-                    "  made on {} in {} by rematch {}",
+                    "  made on {} in {}{} by rematch {}",
                     made.host,
                     duration(took),
+                    memory.unwrap_or_default(),
                     made.rematch
                 ));
             }

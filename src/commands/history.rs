@@ -1,5 +1,6 @@
-//! `rematch history`: the last runs.
+//! `rematch history`: the last runs, or the jobs of one.
 
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,18 +10,27 @@ use rematch_cache::history::{RunEnd, RunRecord, RunState};
 use rematch_cache::store::Store;
 
 use crate::cli::Global;
-use crate::commands::{print_json, print_line, say, store_path};
-use crate::error::Result;
+use crate::commands::{print_json, print_line, runs, say, size, store_path};
+use crate::error::{Error, Result};
 use crate::facts;
 use crate::launch::unix_time;
 use crate::progress::duration;
 use crate::style::Style;
 
-pub fn exec(global: &Global, number: usize) -> Result<ExitCode> {
-    let runs = match Store::open_existing(&store_path(global))? {
+pub fn exec(global: &Global, run: Option<&str>, number: usize) -> Result<ExitCode> {
+    let store = Store::open_existing(&store_path(global))?;
+    let runs = match &store {
         Some(store) => store.runs()?,
         None => Vec::new(),
     };
+    if let Some(word) = run {
+        let run = runs::find(&runs, word)?.ok_or_else(|| {
+            Error::absent(format!("there is no run `{word}`"))
+                .help("`rematch history` lists the runs")
+        })?;
+        let store = store.as_ref().ok_or_else(|| runs::no_list(run))?;
+        return show_jobs(global, store, run);
+    }
     let newest_first = runs.iter().rev().take(number);
     if global.json {
         print_json(&facts::History {
@@ -37,8 +47,62 @@ pub fn exec(global: &Global, number: usize) -> Result<ExitCode> {
     ];
     let mut rows = vec![head.map(str::to_owned)];
     rows.extend(newest_first.map(row));
-    print_table(&rows);
+    print_table(&rows, 4..=7, |row| {
+        !matches!(row[8].as_str(), "done" | "running")
+    });
     Ok(ExitCode::SUCCESS)
+}
+
+/// The jobs of a run with what they took.
+fn show_jobs(global: &Global, store: &Store, run: &RunRecord) -> Result<ExitCode> {
+    let mut jobs = Vec::new();
+    for record in runs::jobs(store, run)? {
+        let entry = record.key.map(|key| store.get(&key)).transpose()?.flatten();
+        let made = entry.map(|entry| entry.provenance);
+        jobs.push(facts::RunJob {
+            job: record.job,
+            state: record.state.into(),
+            key: record.key.map(|key| key.0.to_string()),
+            seconds: record.seconds,
+            cpu_seconds: made.as_ref().and_then(|made| made.cpu_seconds),
+            peak_memory: made.and_then(|made| made.peak_memory),
+        });
+    }
+    if global.json {
+        let run = facts::Run {
+            jobs: Some(jobs),
+            ..run_facts(run)
+        };
+        print_json(&facts::History { runs: vec![run] });
+        return Ok(ExitCode::SUCCESS);
+    }
+    let time = |seconds: f64| duration(Duration::from_secs_f64(seconds.max(0.0)));
+    let mut rows = vec![["", "took", "CPU", "memory", "job"].map(str::to_owned)];
+    rows.extend(jobs.into_iter().map(|job| {
+        let ran = job.state == facts::RunJobState::Ran;
+        let dot = || "·".to_owned();
+        [
+            job_in_words(job.state).to_owned(),
+            if ran { time(job.seconds) } else { dot() },
+            job.cpu_seconds.map_or_else(dot, time),
+            job.peak_memory.map_or_else(dot, size),
+            job.job,
+        ]
+    }));
+    print_table(&rows, 1..=3, |row| {
+        row[0] == "failed" || row[0] == "stopped"
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn job_in_words(state: facts::RunJobState) -> &'static str {
+    match state {
+        facts::RunJobState::Ran => "ran",
+        facts::RunJobState::Fresh => "fresh",
+        facts::RunJobState::Failed => "failed",
+        facts::RunJobState::Stopped => "stopped",
+        facts::RunJobState::Skipped => "not started",
+    }
 }
 
 /// A run as a line of cells, in the order of the head.
@@ -68,9 +132,14 @@ fn row(run: &RunRecord) -> [String; 10] {
     ]
 }
 
-fn print_table(rows: &[[String; 10]]) {
+/// Prints lines of cells under their head; numbers and times stand at the right, lines of `trouble` are yellow.
+fn print_table<const N: usize>(
+    rows: &[[String; N]],
+    right: RangeInclusive<usize>,
+    trouble: impl Fn(&[String; N]) -> bool,
+) {
     let style = Style::of(&std::io::stdout());
-    let mut widths = [0; 10];
+    let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
@@ -81,17 +150,20 @@ fn print_table(rows: &[[String; 10]]) {
             .iter()
             .zip(widths)
             .enumerate()
-            .map(|(column, (cell, width))| match column {
-                // Numbers and times stand at the right.
-                4..=7 => format!("{cell:>width$}"),
-                _ => format!("{cell:width$}"),
+            .map(|(column, (cell, width))| {
+                if right.contains(&column) {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:width$}")
+                }
             })
             .collect();
         let line = cells.join("  ");
-        print_line(&match (n, row[8].as_str()) {
-            (0, _) => style.dim(line.trim_end()),
-            (_, "done" | "running") => line.trim_end().to_owned(),
-            _ => style.yellow(line.trim_end()),
+        let line = line.trim_end();
+        print_line(&match n {
+            0 => style.dim(line),
+            _ if trouble(row) => style.yellow(line),
+            _ => line.to_owned(),
         });
     }
 }
@@ -146,6 +218,7 @@ fn run_facts(run: &RunRecord) -> facts::Run {
         patterns: run.start.patterns.clone(),
         state: state(run),
         did,
+        jobs: None,
     }
 }
 

@@ -71,7 +71,7 @@ pub fn exec(global: &Global, selection: &Selection, flags: &Flags) -> Result<Exi
         &project.store,
         &project.results,
         settings,
-        Slots::new(machine, jobs),
+        Slots::new(machine, project.plan.pipeline().pools.clone(), jobs),
         Local::guarded(&light),
         &mut *progress,
     )?;

@@ -20,10 +20,11 @@ use std::time::{Duration, Instant};
 
 use rematch_spec::job::Event;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use wait4::{ResUse, Wait4};
 
 use super::guard::Guard;
 use super::strays::Leash;
-use super::{Ended, Executor, Launch, Message, Stop};
+use super::{Ended, Executor, Launch, Message, Stop, Used};
 use crate::error::{Error, Result};
 
 /// Between asking a child to stop and killing it, once its time is over.
@@ -148,7 +149,15 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
             let _ = silence.recv_timeout(LAST_WORDS);
             over.store(true, Ordering::SeqCst);
             lock(&table).remove(&id);
-            let ended = match (child.wait(), timeout) {
+            let waited = child.wait4();
+            let used = waited.as_ref().map_or_else(
+                |_| Used::default(),
+                |ResUse { rusage, .. }| Used {
+                    cpu_seconds: (rusage.utime + rusage.stime).as_secs_f64(),
+                    peak_memory: rusage.maxrss,
+                },
+            );
+            let ended = match (waited.map(|waited| waited.status), timeout) {
                 (_, Some(timeout)) if timed_out => Ended::TimedOut(timeout),
                 (Ok(status), _) => match (status.code(), status.signal()) {
                     (Some(code), _) => Ended::Exit(code),
@@ -156,7 +165,7 @@ impl<M: From<Message> + Send + 'static> Executor<M> for Local {
                 },
                 (Err(_), _) => Ended::Signal(0),
             };
-            let _ = to.send(Message::Ended(id, ended).into());
+            let _ = to.send(Message::Ended(id, ended, used).into());
         });
         watch.map(drop).map_err(|e| {
             let _ = kill_process_group(group, Signal::KILL);
@@ -294,13 +303,31 @@ mod tests {
     }
 
     fn ended(messages: &Receiver<Message>) -> Ended {
+        ended_with(messages).0
+    }
+
+    fn ended_with(messages: &Receiver<Message>) -> (Ended, Used) {
         loop {
-            if let Message::Ended(7, ended) =
+            if let Message::Ended(7, ended, used) =
                 messages.recv_timeout(Duration::from_secs(20)).unwrap()
             {
-                return ended;
+                return (ended, used);
             }
         }
+    }
+
+    #[test]
+    fn what_a_job_took_is_told() {
+        let (_local, messages, _folder) = start(
+            "head -c 60000000 /dev/zero | tail -c 50000000 > x; wait",
+            None,
+        );
+        let (ended, used) = ended_with(&messages);
+        assert_eq!(ended, Ended::Exit(0));
+        assert!(
+            used.peak_memory > 40_000_000 && used.cpu_seconds > 0.0,
+            "{used:?}"
+        );
     }
 
     #[test]

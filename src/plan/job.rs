@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use petgraph::graph::NodeIndex;
 use rayon::prelude::*;
 use rematch_spec::input::INPUT;
-use rematch_spec::kind::{Declaration, find, typed};
+use rematch_spec::kind::{Declaration, Invalid, find, typed};
 use rematch_spec::named::{Named, NamedStage};
 use serde_json::{Value, json};
 
@@ -110,6 +110,7 @@ impl Plan {
         })?;
         let needs = typed::<Options>(options)
             .and_then(|options| options.needs(stage.kind))
+            .and_then(|needs| self.check_pools(needs))
             .map_err(|e| explain(e, &stage.outer, "a stage"))?;
         let inputs = find_inputs(
             &declaration.key_params,
@@ -163,6 +164,22 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a pool that is not there, or has less than a job takes.
+    fn check_pools(&self, needs: Needs) -> Result<Needs, Invalid> {
+        let pools = &self.pipeline().pools;
+        for (pool, part) in &needs.pools {
+            let message = match pools.get(pool) {
+                Some(whole) if part <= whole => continue,
+                Some(whole) => format!("it takes {part} of the pool `{pool}`, which has {whole}"),
+                None => format!(
+                    "the pipeline has no pool `{pool}`; add `pools: {{{pool}: {part}}}` to it"
+                ),
+            };
+            return Err(Invalid::at(format!("resources.pools.{pool}"), message));
+        }
+        Ok(needs)
     }
 
     /// A reference as JSON: a numbered input, or a list of them with their points.

@@ -40,6 +40,44 @@ fn keep_going_runs_what_does_not_depend_on_a_failure() {
 }
 
 #[test]
+fn a_later_attempt_may_take_longer() {
+    let text = "stages:
+  a:
+    timeout: 1s
+    retries: {times: 1, timeout: 100}
+    command: {run: 'sleep 2; echo > ${out.x}', outputs: {x: x}}
+";
+    let project = Project::new(text);
+    project.done().says("attempt 2");
+    project.pipeline(&text.replace("100", "0.5"));
+    let ran = project.run(&["plan", "p.yaml"]).code(2);
+    ran.says("p.yaml:4:").says("expected 1 to 1000 times");
+}
+
+#[test]
+fn a_pool_limits_how_many_jobs_run_at_once() {
+    let text = "axes: {n: [1, 2, 3, 4]}
+pools: {seat: 1}
+stages:
+  a:
+    resources: {pools: {seat: 1}}
+    command: {run: 'mkdir ${var.lock}; sleep 0.1; rmdir ${var.lock}; echo ${axis.n} > ${out.x}', outputs: {x: x}}
+vars: {lock: COUNT}
+";
+    let project = Project::new(text);
+    project.run(&["run", "p.yaml", "--jobs", "4"]).code(0);
+    project.pipeline(&text.replace("{seat: 1}\nstages", "{chair: 1}\nstages"));
+    let ran = project.run(&["plan", "p.yaml"]).code(2);
+    ran.says("p.yaml:5:")
+        .says("no pool `seat`; add `pools: {seat: 1}`");
+    project.pipeline(text);
+    let ran = project
+        .run(&["plan", "p.yaml", "--set", "pools.seat=0"])
+        .code(2);
+    ran.says("takes 1 of the pool `seat`, which has 0");
+}
+
+#[test]
 fn retries_try_again() {
     let project = Project::new(
         "stages:\n  a:\n    retries: 2\n    command: {run: 'echo x >> COUNT; [ $(wc -l < COUNT) -gt 1 ] && echo > ${out.x}', outputs: {x: x}}\n",

@@ -47,6 +47,32 @@ fn runs(project: &Project) -> Vec<Value> {
 const ONE: &str = "stages:\n  a: {command: {run: 'echo ${var.word} > ${out.x}', outputs: {x: x}}}\nvars: {word: one}\n";
 
 #[test]
+fn the_jobs_of_a_run_are_listed_with_what_they_took() {
+    let project = Project::new(
+        "stages:
+  a: {command: {run: 'echo > ${out.x}', outputs: {x: x}}}
+  b: {command: {run: 'cat ${a.x}; false', outputs: {x: x}}}
+  c: {command: {run: 'cat ${b.x}', outputs: {x: x}}}
+",
+    );
+    project.run(&["run", "p.yaml"]).code(1);
+    let json = project.run(&["history", "last", "--json"]).code(0).json();
+    let jobs = json["runs"][0]["jobs"].as_array().unwrap();
+    let states: Vec<_> = jobs
+        .iter()
+        .map(|job| (job["job"].as_str().unwrap(), job["state"].as_str().unwrap()))
+        .collect();
+    assert_eq!(states, [("a", "ran"), ("b", "failed"), ("c", "skipped")]);
+    assert!(jobs[0]["peak_memory"].as_u64().unwrap() > 0, "{json}");
+    assert!(jobs[0]["cpu_seconds"].as_f64().is_some(), "{json}");
+    assert!(jobs[1]["peak_memory"].is_null(), "{json}");
+    let ran = project.run(&["history", "last"]).code(0);
+    ran.says("not started").says("memory");
+    let ran = project.run(&["history", "nonsense"]).code(1);
+    ran.says("there is no run `nonsense`");
+}
+
+#[test]
 fn the_history_tells_how_every_run_ended() {
     let project = Project::new(ONE);
     project
