@@ -6,6 +6,7 @@
 //! - [`fs`]: file functions whose errors name the path;
 //! - [`proto`], [`tfrecord`], [`png`], [`json`]: formats;
 //! - [`records`]: sets of TFRecord files as a whole;
+//! - [`folder`]: folders of image files;
 //! - [`events`]: TensorBoard's files;
 //! - [`http`], [`checksum`], [`archive`], [`cifar`]: official archives, from wherever they lie;
 //! - [`shapes`]: the generated dataset;
@@ -22,6 +23,7 @@ pub mod augment;
 pub mod checksum;
 pub mod cifar;
 pub mod events;
+pub mod folder;
 pub mod http;
 pub mod image;
 pub mod json;
