@@ -91,7 +91,13 @@ fn every_way_to_a_square_gives_pillows_bytes() {
 
 #[test]
 fn files_cut_anywhere_are_refused() {
-    for name in ["rgb.png", "full.jpg", "progressive.jpg", "rgb.bmp", "lossless.webp"] {
+    for name in [
+        "rgb.png",
+        "full.jpg",
+        "progressive.jpg",
+        "rgb.bmp",
+        "lossless.webp",
+    ] {
         let file = file(name);
         for length in 0..file.len() {
             let decoded = decode(&file[..length], Rules::default());

@@ -138,3 +138,73 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Shape;
+
+    #[test]
+    fn the_published_view_is_keras() {
+        // Printed by tests/make_keras_view.py.
+        let green = [
+            [66, 201, 159, 126, 99, 80, 68, 62, 62],
+            [118, 226, 181, 145, 116, 94, 79, 72, 70],
+            [85, 139, 213, 173, 142, 118, 101, 91, 87],
+            [105, 96, 169, 212, 177, 151, 131, 121, 117],
+            [161, 102, 110, 210, 198, 193, 172, 162, 157],
+            [194, 142, 97, 58, 59, 231, 224, 213, 207],
+        ];
+        let shape = Shape {
+            height: 6,
+            width: 9,
+            channels: 3,
+        };
+        let value = |i: usize| {
+            let (y, x, c) = (i / 27, i / 3 % 9, i % 3);
+            (7 * y * y + 5 * x * x + 60 * c + 3 * x * y) as u8
+        };
+        let data = (0..shape.bytes()).map(value).collect();
+        let seen = View::published().apply(&Image { shape, data });
+        let found: Vec<u8> = seen.data.iter().skip(1).step_by(3).copied().collect();
+        assert_eq!(found, green.concat());
+        let sum: u32 = seen.data.iter().map(|v| u32::from(*v)).sum();
+        assert_eq!(sum, 20811);
+    }
+
+    #[test]
+    fn views_differ_by_image_and_copy_only() {
+        assert_eq!(View::of(3, 1), View::of(3, 1));
+        assert_ne!(View::of(3, 1), View::of(3, 2));
+        assert_ne!(View::of(3, 1), View::of(4, 1));
+    }
+
+    #[test]
+    fn a_view_of_one_pixel_is_that_pixel() {
+        let shape = Shape {
+            height: 1,
+            width: 1,
+            channels: 1,
+        };
+        let image = Image {
+            shape,
+            data: vec![9],
+        };
+        assert_eq!(View::of(0, 1).apply(&image), image);
+    }
+
+    #[test]
+    fn every_class_gets_as_many_records() {
+        // 20 of class 0, 7 of class 1, none of class 2.
+        let labels: Vec<i64> = (0..27).map(|n| i64::from(n >= 20)).collect();
+        let picks = balance(&labels, 3, 29);
+        // spec/realmix.md 3.3: shuffles of 0..20 and then 0..7 from one stream.
+        let first = [3, 16, 6, 10, 2, 14, 4, 17, 7, 1];
+        let second = [1, 5, 6, 0, 3].map(|n| n + 20);
+        let expected = first.map(|image| Pick { image, copy: 0 });
+        assert_eq!(picks[..10], expected);
+        let expected = second.map(|image| [0, 1].map(|copy| Pick { image, copy }));
+        assert_eq!(picks[10..], expected.concat());
+        assert_eq!(balance(&[0, 0], 1, 1).len(), 1);
+    }
+}
