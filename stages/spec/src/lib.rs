@@ -4,11 +4,13 @@
 //! Reading order:
 //! - [`input`]: how a parameter names a file, and how references survive typing;
 //! - [`kind`]: the [`Stage`](kind::Stage) trait and the table of all kinds;
+//! - [`datasets`]: the table of datasets;
 //! - [`named`]: split names as users know them, `cifar10.3@40-1`;
 //! - one file per stage kind: [`download`], [`create_unlabeled`], [`create_split`], [`train`]
 //!   (with [`method`]), [`import`] (with [`images`]), [`extract_accuracy`], [`tabulate`], [`command`];
 //! - [`job`]: the file a child process reads, the events it prints, the result it leaves.
 
+pub mod datasets;
 pub mod input;
 pub mod kind;
 pub mod named;
