@@ -5,13 +5,17 @@
 //! - [`Canvas`]: an image being worked on, with the buffers that the operations need, so that none
 //!   of them allocates once the canvas has seen its largest image;
 //! - one file per family of operations: `table` (per value), `blend`, `filter` (per
-//!   neighbourhood), `affine`, `resize`, `paint`, `weak` (mirror and shift).
+//!   neighbourhood), `affine`, `resize`, `paint`, `weak` (mirror and shift);
+//! - [`file`]: files of images, [`fit`] and [`intake`]: how they become images of one size.
 //!
 //! Here is no randomness: what is drawn is drawn in [`crate::augment`].
 
 mod affine;
 mod blend;
+pub mod file;
 mod filter;
+pub mod fit;
+pub mod intake;
 mod paint;
 mod resize;
 mod table;
@@ -120,6 +124,17 @@ impl Canvas {
         self.shape = shape;
         self.pixels.clear();
         self.pixels.extend_from_slice(data);
+        self.holes.clear();
+    }
+
+    /// Puts an image on the canvas, as [`load`](Self::load) does, and keeps its memory.
+    ///
+    /// # Panics
+    /// Where its data is not as long as its shape says.
+    pub fn take(&mut self, image: Image) {
+        assert_eq!(image.data.len(), image.shape.bytes(), "bytes of an image");
+        self.shape = image.shape;
+        self.pixels = image.data;
         self.holes.clear();
     }
 

@@ -6,6 +6,7 @@
 //! - [`fs`]: file functions whose errors name the path;
 //! - [`proto`], [`tfrecord`], [`png`], [`json`]: formats;
 //! - [`records`]: sets of TFRecord files as a whole;
+//! - [`folder`]: folders of image files;
 //! - [`events`]: TensorBoard's files;
 //! - [`http`], [`checksum`], [`archive`], [`readers`]: official archives, from wherever they lie;
 //! - [`shapes`]: the generated dataset;
@@ -21,6 +22,7 @@ pub mod archive;
 pub mod augment;
 pub mod checksum;
 pub mod events;
+pub mod folder;
 pub mod http;
 pub mod image;
 pub mod json;

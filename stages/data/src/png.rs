@@ -3,6 +3,7 @@
 use ::png::{BitDepth, ColorType, Compression, Decoder, Encoder, Filter, Limits, Transformations};
 use rayon::prelude::*;
 
+use crate::image::file::{MOST_PIXELS, Stored};
 use crate::image::{Image, Shape};
 
 /// Longest side of an image that is believed.
@@ -21,18 +22,38 @@ pub enum Error {
     #[error("damaged PNG: a palette of {0} bytes")]
     Palette(usize),
     /// It is larger than any image we handle.
-    #[error("a PNG of {0}×{1} pixels; the limit is {LONGEST_SIDE} a side")]
+    #[error("a PNG of {0}×{1} pixels; the limit is {LONGEST_SIDE} a side and {MOST_PIXELS} in all")]
     Large(u32, u32),
 }
 
 /// Decodes a PNG. Palettes, 16 bits and alpha are turned into 8-bit grey or RGB; alpha is dropped.
 pub fn decode(file: &[u8]) -> Result<Image, Error> {
+    let stored = decode_stored(file)?;
+    let (samples, channels) = (stored.samples, if stored.samples < 3 { 1 } else { 3 });
+    let mut data = stored.data;
+    if samples != channels {
+        data = data
+            .chunks_exact(samples)
+            .flat_map(|p| &p[..channels])
+            .copied()
+            .collect();
+    }
+    let shape = Shape {
+        height: stored.height,
+        width: stored.width,
+        channels,
+    };
+    Ok(Image { shape, data })
+}
+
+/// Decodes a PNG to 8 bits a channel, with the alpha channel that it has.
+pub(crate) fn decode_stored(file: &[u8]) -> Result<Stored, Error> {
     let mut decoder =
         Decoder::new_with_limits(std::io::Cursor::new(file), Limits { bytes: MEMORY });
     decoder.set_transformations(Transformations::normalize_to_color8());
     let mut reader = decoder.read_info()?;
     let (width, height) = (reader.info().width, reader.info().height);
-    if width.max(height) > LONGEST_SIDE {
+    if width.max(height) > LONGEST_SIDE || u64::from(width) * u64::from(height) > MOST_PIXELS {
         return Err(Error::Large(width, height));
     }
     // png 0.18.1 panics on these (image-rs/image-png, issue 694).
@@ -46,27 +67,17 @@ pub fn decode(file: &[u8]) -> Result<Image, Error> {
     }
     let (color, _) = reader.output_color_type();
     let samples = color.samples();
-    let size = width as usize * height as usize * samples;
-    let mut pixels = vec![0; size];
-    reader.next_frame(&mut pixels)?;
+    let mut data = vec![0; width as usize * height as usize * samples];
+    reader.next_frame(&mut data)?;
     // Read on to the end: a damaged tail must not pass.
     reader.finish()?;
-    let channels = if samples < 3 { 1 } else { 3 };
-    if samples != channels {
-        pixels = pixels
-            .chunks_exact(samples)
-            .flat_map(|p| &p[..channels])
-            .copied()
-            .collect();
-    }
-    let shape = Shape {
+    let exif = reader.info().exif_metadata.as_deref();
+    Ok(Stored {
         height: height as usize,
         width: width as usize,
-        channels,
-    };
-    Ok(Image {
-        shape,
-        data: pixels,
+        samples,
+        data,
+        exif: exif.map(<[u8]>::to_vec),
     })
 }
 

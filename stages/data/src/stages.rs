@@ -11,12 +11,14 @@ mod create_split;
 mod create_unlabeled;
 mod download;
 mod extract_accuracy;
+mod import;
 mod tabulate;
 
 /// Does a job of a light stage kind: the body for [`crate::child::run`].
 pub fn run(child: &Child) -> Result<Report, StageError> {
     match child.job.kind.as_str() {
         "download" => download::run(child),
+        "import" => import::run(child),
         "create_unlabeled" => create_unlabeled::run(child),
         "create_split" => create_split::run(child),
         "extract_accuracy" => extract_accuracy::run(child),

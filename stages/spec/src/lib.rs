@@ -7,7 +7,7 @@
 //! - [`datasets`]: the table of datasets;
 //! - [`named`]: split names as users know them, `cifar10.3@40-1`;
 //! - one file per stage kind: [`download`], [`create_unlabeled`], [`create_split`], [`train`]
-//!   (with [`method`]), [`extract_accuracy`], [`tabulate`], [`command`];
+//!   (with [`method`]), [`import`] (with [`images`]), [`extract_accuracy`], [`tabulate`], [`command`];
 //! - [`job`]: the file a child process reads, the events it prints, the result it leaves.
 
 pub mod datasets;
@@ -20,6 +20,8 @@ pub mod create_split;
 pub mod create_unlabeled;
 pub mod download;
 pub mod extract_accuracy;
+pub mod images;
+pub mod import;
 pub mod method;
 pub mod shell;
 pub mod tabulate;

@@ -1,6 +1,7 @@
 //! Cropping, and resizing with Pillow's six filters.
 
 use std::f64::consts::PI;
+use std::ops::Range;
 
 use super::Canvas;
 
@@ -62,20 +63,24 @@ pub(super) struct Scratch {
     weights: Vec<i32>,
     /// For each target position: first source position, and where its weights begin and end.
     windows: Vec<(usize, usize, usize)>,
+    /// One row of sums.
+    sums: Vec<i32>,
 }
 
 /// Bits behind the point of a weight: 32 less 8 for the value and 2 for sums beyond the range.
 const BITS: u32 = 22;
+/// One half, for rounding.
+const HALF: i32 = 1 << (BITS - 1);
 
 impl Scratch {
-    /// Weights for `target` positions over `source` ones.
-    fn prepare(&mut self, filter: Filter, source: usize, target: usize) {
+    /// Weights for the positions `wanted` of `target` ones over `source` ones.
+    fn prepare(&mut self, filter: Filter, source: usize, target: usize, wanted: Range<usize>) {
         self.weights.clear();
         self.windows.clear();
         let scale = source as f64 / target as f64;
         let stretch = scale.max(1.0);
         let support = filter.support() * stretch;
-        for i in 0..target {
+        for i in wanted {
             let centre = (i as f64 + 0.5) * scale;
             // The casts cut negative positions to 0.
             let first = (centre - support + 0.5) as usize;
@@ -96,21 +101,47 @@ impl Scratch {
         }
     }
 
-    /// One target value: weights times the values at `first`, `first + stride`…
-    fn value(
-        &self,
-        window: (usize, usize, usize),
-        values: &[u8],
-        offset: usize,
-        stride: usize,
-    ) -> u8 {
-        let (first, begin, end) = window;
-        let mut sum = 1_i32 << (BITS - 1);
-        for (weight, j) in self.weights[begin..end].iter().zip(first..) {
-            sum += weight * i32::from(values[offset + j * stride]);
-        }
-        (sum >> BITS).clamp(0, 255) as u8
+    /// The source positions that any of the windows covers.
+    fn reach(&self) -> Range<usize> {
+        let end = |(first, begin, end): &(usize, usize, usize)| first + end - begin;
+        let first = self.windows.iter().map(|window| window.0).min();
+        first.unwrap_or(0)..self.windows.iter().map(end).max().unwrap_or(0)
     }
+
+    /// Appends one target row for each row of `columns` pixels of `C` channels.
+    fn along_rows<const C: usize>(&self, source: &[u8], columns: usize, target: &mut Vec<u8>) {
+        for row in source.as_chunks::<C>().0.chunks_exact(columns) {
+            for &(first, begin, end) in &self.windows {
+                let mut sums = [HALF; C];
+                for (weight, pixel) in self.weights[begin..end].iter().zip(&row[first..]) {
+                    for (sum, value) in sums.iter_mut().zip(pixel) {
+                        *sum += weight * i32::from(*value);
+                    }
+                }
+                target.extend_from_slice(&sums.map(byte));
+            }
+        }
+    }
+
+    /// Appends the target rows; source rows have `stride` bytes, and `source` starts at row `top`.
+    fn along_columns(&mut self, source: &[u8], stride: usize, top: usize, target: &mut Vec<u8>) {
+        for &(first, begin, end) in &self.windows {
+            self.sums.clear();
+            self.sums.resize(stride, HALF);
+            let rows = source[(first - top) * stride..].chunks_exact(stride);
+            for (weight, row) in self.weights[begin..end].iter().zip(rows) {
+                for (sum, value) in self.sums.iter_mut().zip(row) {
+                    *sum += weight * i32::from(*value);
+                }
+            }
+            target.extend(self.sums.iter().map(|sum| byte(*sum)));
+        }
+    }
+}
+
+/// A weighted sum as a value.
+fn byte(sum: i32) -> u8 {
+    (sum >> BITS).clamp(0, 255) as u8
 }
 
 impl Canvas {
@@ -127,37 +158,128 @@ impl Canvas {
     /// version 12 (13 takes columns first where the height shrinks much more than the width). Holes are
     /// not tracked afterwards. Nothing happens where a side is 0.
     pub fn resize(&mut self, height: usize, width: usize, filter: Filter) {
-        let (rows, columns, channels) = (self.shape.height, self.shape.width, self.shape.channels);
-        if (height, width) == (rows, columns) || height * width * rows * columns == 0 {
+        self.resize_part(height, width, filter, 0..height, 0..width);
+    }
+
+    /// The part `rows` × `columns` of the image resized to `height` × `width`: the same bytes as
+    /// [`resize`](Self::resize) and a crop, without computing the rest, however large that would be.
+    ///
+    /// # Panics
+    /// Where the part lies outside.
+    pub fn resize_part(
+        &mut self,
+        height: usize,
+        width: usize,
+        filter: Filter,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) {
+        assert!(rows.end <= height && columns.end <= width, "a part outside");
+        let (old_rows, old_columns) = (self.shape.height, self.shape.width);
+        if height * width * old_rows * old_columns == 0 || rows.is_empty() || columns.is_empty() {
+            return;
+        }
+        if filter == Filter::Nearest || (height, width) == (old_rows, old_columns) {
+            if (height, width) != (old_rows, old_columns) {
+                self.holes.clear();
+                let (a, e) = (
+                    old_columns as f64 / width as f64,
+                    old_rows as f64 / height as f64,
+                );
+                self.scale([a, 0.0, 0.0, 0.0, e, 0.0], height, width);
+            }
+            if (rows.len(), columns.len()) != (height, width) {
+                let edge = |n: usize| n as i64;
+                self.crop(
+                    edge(columns.start),
+                    edge(rows.start),
+                    edge(columns.end),
+                    edge(rows.end),
+                );
+            }
             return;
         }
         self.holes.clear();
-        if filter == Filter::Nearest {
-            let (a, e) = (columns as f64 / width as f64, rows as f64 / height as f64);
-            return self.scale([a, 0.0, 0.0, 0.0, e, 0.0], height, width);
-        }
-        if width != columns {
-            self.resize.prepare(filter, columns, width);
-            self.spare.clear();
-            for row in self.pixels.chunks_exact(columns * channels) {
-                for window in &self.resize.windows {
-                    let value = |c| self.resize.value(*window, row, c, channels);
-                    self.spare.extend((0..channels).map(value));
-                }
+        let channels = self.shape.channels;
+        // Rows that no target row looks at need no work.
+        self.resize.prepare(filter, old_rows, height, rows.clone());
+        let needed = if height == old_rows {
+            rows.clone()
+        } else {
+            self.resize.reach()
+        };
+        let stride = old_columns * channels;
+        let source = &self.pixels[needed.start * stride..needed.end * stride];
+        self.spare.clear();
+        if width == old_columns {
+            for row in source.chunks_exact(stride) {
+                let part = columns.start * channels..columns.end * channels;
+                self.spare.extend_from_slice(&row[part]);
             }
+        } else {
+            self.resize
+                .prepare(filter, old_columns, width, columns.clone());
+            if channels == 3 {
+                self.resize
+                    .along_rows::<3>(source, old_columns, &mut self.spare);
+            } else {
+                self.resize
+                    .along_rows::<1>(source, old_columns, &mut self.spare);
+            }
+        }
+        self.swap();
+        if height != old_rows {
+            self.resize.prepare(filter, old_rows, height, rows.clone());
+            self.spare.clear();
+            self.resize.along_columns(
+                &self.pixels,
+                columns.len() * channels,
+                needed.start,
+                &mut self.spare,
+            );
             self.swap();
         }
-        if height != rows {
-            self.resize.prepare(filter, rows, height);
-            self.spare.clear();
-            let stride = width * channels;
-            for window in &self.resize.windows {
-                let value = |i| self.resize.value(*window, &self.pixels, i, stride);
-                self.spare.extend((0..stride).map(value));
-            }
-            self.swap();
+        self.shape.height = rows.len();
+        self.shape.width = columns.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Shape;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_part_is_what_a_crop_of_the_whole_would_be(
+            (old_rows, old_columns, height, width) in (1usize..20, 1usize..20, 1usize..20, 1usize..20),
+            corners: [u8; 4],
+            colour: bool,
+            nearest: bool,
+        ) {
+            let channels = if colour { 3 } else { 1 };
+            let shape = Shape { height: old_rows, width: old_columns, channels };
+            let pixels: Vec<u8> = (0..shape.bytes()).map(|i| (i * i * 31 % 251) as u8).collect();
+            let part = |n: usize, a: u8, b: u8| {
+                let start = usize::from(a) % n;
+                start..start + 1 + usize::from(b) % (n - start)
+            };
+            let rows = part(height, corners[0], corners[1]);
+            let columns = part(width, corners[2], corners[3]);
+            let filter = if nearest { Filter::Nearest } else { Filter::Lanczos };
+            let (mut whole, mut direct) = (Canvas::new(), Canvas::new());
+            whole.load(shape, &pixels);
+            whole.resize(height, width, filter);
+            whole.crop(
+                columns.start as i64,
+                rows.start as i64,
+                columns.end as i64,
+                rows.end as i64,
+            );
+            direct.load(shape, &pixels);
+            direct.resize_part(height, width, filter, rows, columns);
+            prop_assert_eq!(direct.image(), whole.image());
         }
-        self.shape.height = height;
-        self.shape.width = width;
     }
 }
