@@ -5,12 +5,14 @@
 //! - [`Canvas`]: an image being worked on, with the buffers that the operations need, so that none
 //!   of them allocates once the canvas has seen its largest image;
 //! - one file per family of operations: `table` (per value), `blend`, `filter` (per
-//!   neighbourhood), `affine`, `resize`, `paint`, `weak` (mirror and shift).
+//!   neighbourhood), `affine`, `resize`, `paint`, `weak` (mirror and shift);
+//! - [`colour`]: TensorFlow's operations on floats.
 //!
 //! Here is no randomness: what is drawn is drawn in [`crate::augment`].
 
 mod affine;
 mod blend;
+pub mod colour;
 mod filter;
 mod paint;
 mod resize;

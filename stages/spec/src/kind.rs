@@ -209,10 +209,15 @@ impl StageKind {
 }
 
 /// Every stage kind, in the order in which a pipeline usually uses them.
-pub static KINDS: [StageKind; 7] = [
+pub static KINDS: [StageKind; 12] = [
     StageKind::of::<crate::download::Download>(),
     StageKind::of::<crate::create_unlabeled::CreateUnlabeled>(),
     StageKind::of::<crate::create_split::CreateSplit>(),
+    StageKind::of::<crate::filter_classes::FilterClasses>(),
+    StageKind::of::<crate::relabel::Relabel>(),
+    StageKind::of::<crate::merge::Merge>(),
+    StageKind::of::<crate::sample::Sample>(),
+    StageKind::of::<crate::augment_copies::AugmentCopies>(),
     StageKind::of::<crate::train::Train>(),
     StageKind::of::<crate::extract_accuracy::ExtractAccuracy>(),
     StageKind::of::<crate::tabulate::Tabulate>(),

@@ -5,7 +5,9 @@
 //! - [`input`]: how a parameter names a file, and how references survive typing;
 //! - [`kind`]: the [`Stage`](kind::Stage) trait and the table of all kinds;
 //! - [`named`]: split names as users know them, `cifar10.3@40-1`;
-//! - one file per stage kind: [`download`], [`create_unlabeled`], [`create_split`], [`train`]
+//! - [`class`]: how parameters name classes;
+//! - one file per stage kind: [`download`], [`create_unlabeled`], [`create_split`],
+//!   [`filter_classes`], [`relabel`], [`merge`], [`sample`], [`augment_copies`], [`train`]
 //!   (with [`method`]), [`extract_accuracy`], [`tabulate`], [`command`];
 //! - [`job`]: the file a child process reads, the events it prints, the result it leaves.
 
@@ -13,12 +15,18 @@ pub mod input;
 pub mod kind;
 pub mod named;
 
+pub mod augment_copies;
+pub mod class;
 pub mod command;
 pub mod create_split;
 pub mod create_unlabeled;
 pub mod download;
 pub mod extract_accuracy;
+pub mod filter_classes;
+pub mod merge;
 pub mod method;
+pub mod relabel;
+pub mod sample;
 pub mod shell;
 pub mod tabulate;
 pub mod train;
