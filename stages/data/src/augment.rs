@@ -5,7 +5,8 @@
 //!   [`Op`]s; [`Kekmodel`], RandAugment as kekmodel/FixMatch-pytorch does it;
 //! - [`CtAugment`]: learns which strengths the network still recognises;
 //! - [`Augment`]: the `d.d.rac` grammar, which gives each view of an image its [`View`];
-//! - [`View::fill`]: batches of views, in parallel.
+//! - [`View::fill`]: batches of views, in parallel;
+//! - [`CopyView`]: RealMix's copies, made once and trained on as they are.
 //!
 //! # Mid-grey holes
 //!
@@ -21,7 +22,9 @@
 
 mod autoaugment;
 mod batch;
+mod copy;
 mod ctaugment;
+mod eraser;
 mod grammar;
 mod kekmodel;
 mod op;
@@ -30,6 +33,7 @@ mod weak;
 
 pub use autoaugment::AutoAugment;
 pub use batch::{Batch, View};
+pub use copy::{CopyView, Scratch, Unusable};
 pub use ctaugment::{Choice, CtAugment, CtOp, Policy};
 pub use grammar::{Augment, AugmentError, Token};
 pub use kekmodel::Kekmodel;

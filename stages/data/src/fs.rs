@@ -80,6 +80,17 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), Error> {
     fs::rename(from, to).map_err(at("rename", from))
 }
 
+/// Gives the file behind `from` a second name, or its bytes to a new file where that cannot be; the file
+/// system may share the bytes then.
+pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), Error> {
+    // A link to a symbolic link would be a symbolic link.
+    let file = fs::canonicalize(from).map_err(at("find", from))?;
+    if fs::hard_link(&file, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(&file, to).map(drop).map_err(at("copy to", to))
+}
+
 /// Removes a file; it is fine if there is none.
 pub fn remove_file(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {

@@ -7,11 +7,13 @@
 //! - one file per family of operations: `table` (per value), `blend`, `filter` (per
 //!   neighbourhood), `affine`, `resize`, `paint`, `weak` (mirror and shift);
 //! - [`file`]: files of images, [`fit`] and [`intake`]: how they become images of one size.
+//! - [`colour`]: TensorFlow's operations on floats.
 //!
 //! Here is no randomness: what is drawn is drawn in [`crate::augment`].
 
 mod affine;
 mod blend;
+pub mod colour;
 pub mod file;
 mod filter;
 pub mod fit;

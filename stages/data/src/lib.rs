@@ -12,6 +12,7 @@
 //! - [`shapes`]: the generated dataset;
 //! - [`mt19937`], [`split`]: who is labeled, and in which order unlabeled records stand;
 //! - [`rng`], [`mod@image`], [`augment`]: random streams, Pillow's operations, views of images;
+//! - [`copies`], [`image_set`]: copies that are made when they are needed, and the images of a run;
 //! - [`stages`]: what the light stages do.
 
 pub mod child;
@@ -21,10 +22,12 @@ pub mod fs;
 pub mod archive;
 pub mod augment;
 pub mod checksum;
+pub mod copies;
 pub mod events;
 pub mod folder;
 pub mod http;
 pub mod image;
+pub mod image_set;
 pub mod json;
 pub mod mt19937;
 pub mod png;

@@ -1,5 +1,6 @@
 //! The generator behind numpy's `np.random.seed` and `np.random.shuffle`, bit for bit
-//! (spec/fixmatch.md 2.5): the published splits are drawn from it.
+//! (spec/fixmatch.md 2.5): the published splits are drawn from it. Python's `random.seed` and
+//! `random.shuffle`, which order RealMix's copies, stand on the same generator (spec/realmix.md 4.2).
 
 const N: usize = 624;
 const M: usize = 397;
@@ -22,6 +23,29 @@ impl Mt19937 {
                 .wrapping_add(i as u32);
         }
         Self { words, next: N }
+    }
+
+    /// Seeds as Python's `random.seed` does with an integer: the reference implementation's
+    /// `init_by_array` with a key of one word.
+    pub fn python(seed: u32) -> Self {
+        let mut generator = Self::new(19650218);
+        let words = &mut generator.words;
+        let mut i = 1;
+        for step in 0..2 * N - 1 {
+            let last = words[i - 1] ^ words[i - 1] >> 30;
+            words[i] = if step < N {
+                (words[i] ^ last.wrapping_mul(1664525)).wrapping_add(seed)
+            } else {
+                (words[i] ^ last.wrapping_mul(1566083941)).wrapping_sub(i as u32)
+            };
+            i += 1;
+            if i == N {
+                words[0] = words[N - 1];
+                i = 1;
+            }
+        }
+        words[0] = 0x8000_0000;
+        generator
     }
 
     /// The next 32 bits.
@@ -66,6 +90,21 @@ impl Mt19937 {
         }
     }
 
+    /// Shuffles in place as Python's `random.shuffle` does, for up to 2^32 − 1 items: each bound has
+    /// as many bits drawn as it is long, the upper ones of a word.
+    pub fn python_shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            let bound = i as u32 + 1;
+            let j = loop {
+                let value = self.word() >> bound.leading_zeros();
+                if value < bound {
+                    break value;
+                }
+            };
+            items.swap(i, j as usize);
+        }
+    }
+
     /// Shuffles in place, from the end.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
@@ -101,6 +140,20 @@ mod tests {
             let mut items: Vec<usize> = (0..10).collect();
             Mt19937::new(seed).shuffle(&mut items);
             assert_eq!(items, expected);
+        }
+    }
+
+    #[test]
+    fn a_shuffle_is_pythons() {
+        // spec/realmix.md 4.2 and CPython 3.11: random.seed(s); random.shuffle(list(range(10))).
+        for (seed, expected) in [
+            (0, [7, 8, 1, 5, 3, 4, 2, 0, 9, 6]),
+            (1, [6, 8, 9, 7, 5, 3, 0, 4, 1, 2]),
+            (4294967295, [0, 7, 1, 5, 2, 6, 4, 8, 3, 9]),
+        ] {
+            let mut items: Vec<usize> = (0..10).collect();
+            Mt19937::python(seed).python_shuffle(&mut items);
+            assert_eq!(items, expected, "seed {seed}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A set of TFRecord files as a whole: all images in memory for the trainer, or labels and places
-//! only for the stages that split and copy records.
+//! only for the stages that split and copy records. Stages read folders of virtual copies
+//! ([`crate::copies`]) as if their records were in a file.
 
 use std::fs::File;
 use std::ops::Range;
@@ -8,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::augment::Scratch;
+use crate::copies::{self, Copies};
 use crate::error::StageError;
 use crate::fs;
-use crate::image::Shape;
+use crate::image::{Image, Shape};
 use crate::png;
 use crate::tfrecord::{self, EXAMPLE, Example, Reader, Writer};
 
@@ -206,10 +209,16 @@ pub fn encode(shape: Shape, images: &[u8], labels: &[impl Copy + Into<i64> + Syn
 
 /// Labels and places of all records of a set of files; positions run on across files.
 pub struct Index {
-    files: Vec<(PathBuf, File)>,
+    files: Vec<Source>,
     places: Vec<Place>,
     /// The label of every record.
     pub labels: Vec<i64>,
+}
+
+/// What records are read from.
+enum Source {
+    File(PathBuf, File),
+    Copies(Copies),
 }
 
 /// A record with header and footer in one of the files.
@@ -217,34 +226,56 @@ pub struct Index {
 struct Place {
     file: u32,
     length: u32,
+    /// Of virtual copies: the number of the copy.
     offset: u64,
 }
 
 impl Index {
-    /// Scans `paths`, one file after the other. Checks every checksum; decodes no image.
+    /// Scans `paths`, one file after the other. Checks every checksum; decodes no image, except those
+    /// that virtual copies are made from.
     pub fn scan<P: AsRef<Path>>(paths: &[P]) -> Result<Self, StageError> {
         let mut index = Self {
             files: Vec::new(),
             places: Vec::new(),
             labels: Vec::new(),
         };
-        for (file, path) in paths.iter().map(AsRef::as_ref).enumerate() {
-            let mut reader = Reader::open(path)?;
-            while let Some(record) = reader.read()? {
-                let place = Place {
-                    file: file as u32,
-                    length: record.frame.len() as u32,
-                    offset: record.offset,
-                };
-                match Example::decode(record.data()) {
-                    Ok(example) => index.labels.push(example.label),
-                    Err(error) => return Err(reader.bad_record(EXAMPLE, &error).into()),
+        for (file, path) in (0..).zip(paths.iter().map(AsRef::as_ref)) {
+            let source = if path.is_dir() {
+                let copies = Copies::open(path, copies::SMALL)?;
+                for n in 0..copies.len() {
+                    index.labels.push(copies.label(n));
+                    let (length, offset) = (0, n as u64);
+                    index.places.push(Place {
+                        file,
+                        length,
+                        offset,
+                    });
                 }
-                index.places.push(place);
-            }
-            index.files.push((path.to_owned(), fs::open(path)?));
+                Source::Copies(copies)
+            } else {
+                index.scan_file(file, path)?;
+                Source::File(path.to_owned(), fs::open(path)?)
+            };
+            index.files.push(source);
         }
         Ok(index)
+    }
+
+    fn scan_file(&mut self, file: u32, path: &Path) -> Result<(), StageError> {
+        let mut reader = Reader::open(path)?;
+        while let Some(record) = reader.read()? {
+            let place = Place {
+                file,
+                length: record.frame.len() as u32,
+                offset: record.offset,
+            };
+            match Example::decode(record.data()) {
+                Ok(example) => self.labels.push(example.label),
+                Err(error) => return Err(reader.bad_record(EXAMPLE, &error).into()),
+            }
+            self.places.push(place);
+        }
+        Ok(())
     }
 
     /// Copies the records at `positions` as they are, in that order.
@@ -256,17 +287,104 @@ impl Index {
         positions: impl IntoIterator<Item = usize>,
         writer: &mut Writer,
     ) -> Result<(), StageError> {
-        let mut frame = Vec::new();
-        for position in positions {
+        let records = positions.into_iter().map(|n| (n, self.labels[n]));
+        self.copy_as(records, writer)
+    }
+
+    /// Copies records by position, in that order, each with the label beside it; those that keep their
+    /// label are copied as they are.
+    ///
+    /// # Panics
+    /// On a position that was not scanned.
+    pub fn copy_as(
+        &self,
+        records: impl IntoIterator<Item = (usize, i64)>,
+        writer: &mut Writer,
+    ) -> Result<(), StageError> {
+        let (mut frame, mut relabelled) = (Vec::new(), Vec::new());
+        let mut records = records.into_iter().peekable();
+        while let Some((position, label)) = records.next() {
             let place = self.places[position];
-            let (path, file) = &self.files[place.file as usize];
-            frame.resize(place.length as usize, 0);
-            file.read_exact_at(&mut frame, place.offset)
-                .map_err(fs::at("read", path))?;
-            writer.write_frames(&frame)?;
+            match &self.files[place.file as usize] {
+                Source::File(path, file) => {
+                    read_frame(path, file, place, &mut frame)?;
+                    if label == self.labels[position] {
+                        writer.write_frames(&frame)?;
+                        continue;
+                    }
+                    relabelled.clear();
+                    let put = tfrecord::put_relabelled(&mut relabelled, &frame, label);
+                    put.map_err(|error| changed(path, place, &error))?;
+                    writer.write_frames(&relabelled)?;
+                }
+                // Made in parallel, as many as follow one another.
+                Source::Copies(copies) => {
+                    let mut run = vec![(place.offset as usize, label)];
+                    while run.len() < CHUNK
+                        && let Some((next, label)) =
+                            records.next_if(|(n, _)| self.places[*n].file == place.file)
+                    {
+                        run.push((self.places[next].offset as usize, label));
+                    }
+                    writer.write_frames(&copies.frames(&run)?)?;
+                }
+            }
         }
         Ok(())
     }
+
+    /// The image of the record at `position`.
+    ///
+    /// # Panics
+    /// On a position that was not scanned.
+    pub fn image(&self, position: usize) -> Result<Image, StageError> {
+        let place = self.places[position];
+        match &self.files[place.file as usize] {
+            Source::File(path, file) => {
+                let mut frame = Vec::new();
+                read_frame(path, file, place, &mut frame)?;
+                let data = &frame[tfrecord::HEADER..frame.len() - tfrecord::FOOTER];
+                let example =
+                    Example::decode(data).map_err(|error| changed(path, place, &error))?;
+                png::decode(example.image).map_err(|error| {
+                    let message = format!(
+                        "{}: the record at byte {}: {error}",
+                        path.display(),
+                        place.offset
+                    );
+                    StageError::failed(message).help("make the file again, or take another one")
+                })
+            }
+            Source::Copies(copies) => {
+                let shape = copies.shape();
+                let mut data = vec![0; shape.bytes()];
+                copies.render(place.offset as usize, &mut Scratch::default(), &mut data)?;
+                Ok(Image { shape, data })
+            }
+        }
+    }
+}
+
+/// Reads a record that was scanned.
+fn read_frame(
+    path: &Path,
+    file: &File,
+    place: Place,
+    frame: &mut Vec<u8>,
+) -> Result<(), StageError> {
+    frame.resize(place.length as usize, 0);
+    Ok(file
+        .read_exact_at(frame, place.offset)
+        .map_err(fs::at("read", path))?)
+}
+
+/// A record was an Example when it was scanned, and is none now.
+fn changed(path: &Path, place: Place, error: &impl std::fmt::Display) -> StageError {
+    StageError::failed(format!(
+        "{} changed while it was read: the record at byte {} is no {EXAMPLE} any more: {error}",
+        path.display(),
+        place.offset
+    ))
 }
 
 #[cfg(test)]

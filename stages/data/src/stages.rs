@@ -6,12 +6,17 @@ use rematch_spec::job::Report;
 use crate::child::Child;
 use crate::error::StageError;
 
+mod augment_copies;
 pub mod command;
 mod create_split;
 mod create_unlabeled;
 mod download;
 mod extract_accuracy;
+mod filter_classes;
 mod import;
+mod merge;
+mod relabel;
+mod sample;
 mod tabulate;
 
 /// Does a job of a light stage kind: the body for [`crate::child::run`].
@@ -21,6 +26,11 @@ pub fn run(child: &Child) -> Result<Report, StageError> {
         "import" => import::run(child),
         "create_unlabeled" => create_unlabeled::run(child),
         "create_split" => create_split::run(child),
+        "filter_classes" => filter_classes::run(child),
+        "relabel" => relabel::run(child),
+        "merge" => merge::run(child),
+        "sample" => sample::run(child),
+        "augment_copies" => augment_copies::run(child),
         "extract_accuracy" => extract_accuracy::run(child),
         "tabulate" => tabulate::run(child),
         "command" => command::run(child),

@@ -198,6 +198,22 @@ pub fn put_record(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(&masked_crc(data).to_le_bytes());
 }
 
+/// Appends the record of a framed Example with another label; the image stays as it is.
+///
+/// # Errors
+/// A record that is no Example.
+pub fn put_relabelled(out: &mut Vec<u8>, frame: &[u8], label: i64) -> Result<(), BadExample> {
+    let record = Record { offset: 0, frame };
+    let mut data = Vec::with_capacity(frame.len());
+    Example {
+        label,
+        ..Example::decode(record.data())?
+    }
+    .encode(&mut data);
+    put_record(out, &data);
+    Ok(())
+}
+
 /// Writes a record file.
 pub struct Writer {
     output: BufWriter<File>,

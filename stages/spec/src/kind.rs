@@ -209,11 +209,16 @@ impl StageKind {
 }
 
 /// Every stage kind, in the order in which a pipeline usually uses them.
-pub static KINDS: [StageKind; 8] = [
+pub static KINDS: [StageKind; 13] = [
     StageKind::of::<crate::download::Download>(),
     StageKind::of::<crate::import::Import>(),
     StageKind::of::<crate::create_unlabeled::CreateUnlabeled>(),
     StageKind::of::<crate::create_split::CreateSplit>(),
+    StageKind::of::<crate::filter_classes::FilterClasses>(),
+    StageKind::of::<crate::relabel::Relabel>(),
+    StageKind::of::<crate::merge::Merge>(),
+    StageKind::of::<crate::sample::Sample>(),
+    StageKind::of::<crate::augment_copies::AugmentCopies>(),
     StageKind::of::<crate::train::Train>(),
     StageKind::of::<crate::extract_accuracy::ExtractAccuracy>(),
     StageKind::of::<crate::tabulate::Tabulate>(),

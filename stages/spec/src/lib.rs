@@ -6,8 +6,10 @@
 //! - [`kind`]: the [`Stage`](kind::Stage) trait and the table of all kinds;
 //! - [`datasets`]: the table of datasets;
 //! - [`named`]: split names as users know them, `cifar10.3@40-1`;
-//! - one file per stage kind: [`download`], [`create_unlabeled`], [`create_split`], [`train`]
-//!   (with [`method`]), [`import`] (with [`images`]), [`extract_accuracy`], [`tabulate`], [`command`];
+//! - [`class`]: how parameters name classes;
+//! - one file per stage kind: [`download`], [`import`] (with [`images`]), [`create_unlabeled`], [`create_split`],
+//!   [`filter_classes`], [`relabel`], [`merge`], [`sample`], [`augment_copies`], [`train`]
+//!   (with [`method`]), [`extract_accuracy`], [`tabulate`], [`command`];
 //! - [`job`]: the file a child process reads, the events it prints, the result it leaves.
 
 pub mod datasets;
@@ -15,14 +17,20 @@ pub mod input;
 pub mod kind;
 pub mod named;
 
+pub mod augment_copies;
+pub mod class;
 pub mod command;
 pub mod create_split;
 pub mod create_unlabeled;
 pub mod download;
 pub mod extract_accuracy;
+pub mod filter_classes;
 pub mod images;
 pub mod import;
+pub mod merge;
 pub mod method;
+pub mod relabel;
+pub mod sample;
 pub mod shell;
 pub mod tabulate;
 pub mod train;

@@ -58,13 +58,25 @@ pub(super) fn copy(
     positions: &[usize],
     to: &Path,
 ) -> Result<(), StageError> {
+    let label = |n: &usize| (*n, index.labels[*n]);
+    let records: Vec<(usize, i64)> = positions.iter().map(label).collect();
+    copy_as(child, index, &records, to)
+}
+
+/// Copies records, each with the label beside its position.
+pub(super) fn copy_as(
+    child: &Child,
+    index: &Index,
+    records: &[(usize, i64)],
+    to: &Path,
+) -> Result<(), StageError> {
     let mut writer = Writer::create(to)?;
     let mut done = 0;
-    for chunk in positions.chunks(CHUNK) {
+    for chunk in records.chunks(CHUNK) {
         child.check()?;
-        index.copy(chunk.iter().copied(), &mut writer)?;
+        index.copy_as(chunk.iter().copied(), &mut writer)?;
         done += chunk.len();
-        child.progress(done as u64, positions.len() as u64, "records");
+        child.progress(done as u64, records.len() as u64, "records");
     }
     Ok(writer.finish()?)
 }

@@ -1,0 +1,20 @@
+//! `merge`: several record files as one.
+
+use rematch_spec::job::Report;
+use rematch_spec::merge::Merge;
+
+use super::create_unlabeled::copy;
+use super::filter_classes::scan;
+use crate::child::{Child, report};
+use crate::error::StageError;
+
+pub(super) fn run(child: &Child) -> Result<Report, StageError> {
+    let params: Merge = child.params()?;
+    let index = scan(&params.records)?;
+    let positions: Vec<usize> = (0..index.labels.len()).collect();
+    copy(child, &index, &positions, child.output("records")?)?;
+    Ok(report([
+        ("records", positions.len() as f64),
+        ("files", params.records.0.len() as f64),
+    ]))
+}
