@@ -389,6 +389,51 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_wrong_checksum_and_bytes_behind_the_values_are_noticed() {
+        let mut damaged = file(&[("a", &[1, 1], &[1]), ("b", &[1, 9], &[7; 9])]);
+        *damaged.last_mut().unwrap() ^= 1;
+        let error = variables(&damaged, 1000).err().unwrap();
+        assert!(error.starts_with("a damaged compressed element"), "{error}");
+
+        let mut content = Vec::new();
+        put(&mut content, 6, &[UINT8_CLASS as u8, 0, 0, 0, 0, 0, 0, 0]);
+        put(&mut content, 5, &[1, 0, 0, 0, 9, 0, 0, 0]);
+        put(&mut content, 1, b"b");
+        put(&mut content, UINT8, &[7; 9]);
+        content.resize(1 << 20, 0);
+        let mut packer = ZlibEncoder::new(Vec::new(), Compression::fast());
+        let mut whole = Vec::new();
+        put(&mut whole, MATRIX, &content);
+        packer.write_all(&whole).unwrap();
+        let packed = packer.finish().unwrap();
+        let mut bomb = file(&[]);
+        bomb.extend(COMPRESSED.to_le_bytes());
+        bomb.extend((packed.len() as u32).to_le_bytes());
+        bomb.extend(packed);
+        let error = variables(&bomb, 1000).err().unwrap();
+        assert_eq!(error, "`b` unpacks to more than its values");
+    }
+
+    #[test]
+    fn fractions_that_are_whole_are_numbers_too() {
+        let matrix = |values: [f64; 2]| {
+            let mut content = Vec::new();
+            put(&mut content, 6, &[6, 0, 0, 0, 0, 0, 0, 0]);
+            put(&mut content, 5, &[2, 0, 0, 0, 1, 0, 0, 0]);
+            put(&mut content, 1, b"y");
+            put(&mut content, DOUBLE, &values.map(f64::to_le_bytes).concat());
+            let mut whole = file(&[]);
+            put(&mut whole, MATRIX, &content);
+            let mut matrices = Matrices::new(&whole[..]).unwrap();
+            matrices.next().unwrap().unwrap().small_numbers(10)
+        };
+        assert_eq!(matrix([1.0, 10.0]).unwrap(), [1, 10]);
+        for wrong in [1.5, -1.0, 256.0, f64::NAN] {
+            assert!(matrix([1.0, wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn sizes_that_do_not_fit_are_refused() {
         let error = |dimensions: &[i32]| {
             variables(&file(&[("a", dimensions, &[0; 6])]), 1000)
