@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rematch_data::cifar::parse;
+use rematch_data::readers::cifar::{Format, Options, parse};
 use rematch_spec::download::Layout;
 
 fuzz_target!(|data: &[u8]| {

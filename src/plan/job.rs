@@ -215,11 +215,15 @@ impl Plan {
     pub(super) fn named_job(&self, part: &NamedStage) -> Result<Job> {
         let mut references = Vec::new();
         let mut params = part.params.clone();
-        for value in params
-            .as_object_mut()
-            .into_iter()
+        let of_params = params.as_object_mut().into_iter();
+        // A parameter is one reference, or a list of them.
+        let values = of_params
             .flat_map(|map| map.values_mut())
-        {
+            .flat_map(|value| match value {
+                Value::Array(list) => list.iter_mut().collect(),
+                one => vec![one],
+            });
+        for value in values {
             let reference = value
                 .as_str()
                 .and_then(|text| text.strip_prefix("${")?.strip_suffix('}')?.rsplit_once('.'));

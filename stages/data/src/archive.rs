@@ -11,8 +11,6 @@ use tar::EntryType;
 use crate::error::StageError;
 use crate::fs;
 
-/// Most bytes that an archive may unpack to.
-const UNPACKED: u64 = 4 << 30;
 /// Most bytes of an extension header (long names, attributes), which is skipped.
 const EXTENSION: u64 = 1 << 16;
 
@@ -49,22 +47,111 @@ impl From<Error> for StageError {
     }
 }
 
+/// A file in an archive, while the archive is read.
+pub struct Member<'a> {
+    /// Its number among those that are wanted.
+    pub number: usize,
+    /// Its size in bytes.
+    pub size: u64,
+    archive: &'a Path,
+    name: &'a str,
+    content: &'a mut dyn Read,
+}
+
+impl Member<'_> {
+    /// Reads as many bytes as `buffer` has.
+    pub fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
+        self.content
+            .read_exact(buffer)
+            .map_err(|error| broken(self.archive, error))
+    }
+
+    /// Reads all of it, if it has no more than `limit` bytes.
+    pub fn whole(&mut self, limit: u64) -> Result<Vec<u8>, Error> {
+        if self.size > limit {
+            return Err(self.refused("larger than such a file can be"));
+        }
+        // Grown as bytes come: the size may lie.
+        let mut content = Vec::new();
+        let read = self.content.read_to_end(&mut content);
+        read.map_err(|error| broken(self.archive, error))?;
+        if content.len() as u64 != self.size {
+            return Err(Error::Cut(self.archive.to_owned()));
+        }
+        Ok(content)
+    }
+
+    /// That it cannot be used.
+    pub fn refused(&self, why: &'static str) -> Error {
+        Error::Refused(self.archive.to_owned(), self.name.to_owned(), why)
+    }
+}
+
+fn broken(path: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Cut(path.to_owned()),
+        _ => Error::Damaged(path.to_owned(), error),
+    }
+}
+
 /// Calls `each` with the number and the content of every member of `wanted`, in the archive's
-/// order. A member may have up to `limit` bytes; all of them must be there, once.
+/// order. A member may have up to `limit` bytes, all of them up to `unpacked`; all must be there, once.
 pub fn read<E: From<Error>>(
     path: &Path,
-    wanted: &[String],
+    wanted: &[&str],
+    unpacked: u64,
     limit: u64,
     mut each: impl FnMut(usize, Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    stream(path, wanted, unpacked, |mut member| {
+        let content = member.whole(limit)?;
+        each(member.number, content)
+    })
+}
+
+/// Calls `each` with every member of `wanted`, in the archive's order, for it to read as much of it
+/// as it wants. Everything together may unpack to `unpacked` bytes; all must be there, once.
+pub fn stream<E: From<Error>>(
+    path: &Path,
+    wanted: &[&str],
+    unpacked: u64,
+    mut each: impl FnMut(Member) -> Result<(), E>,
 ) -> Result<(), E> {
     let file: File = fs::open(path).map_err(Error::File)?;
     let gzip = GzDecoder::new(BufReader::with_capacity(1 << 18, file));
     // One byte past the limit tells an archive that ends there from one that goes on.
-    let mut archive = tar::Archive::new(gzip.take(UNPACKED + 1));
-    let broken = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => Error::Cut(path.to_owned()),
-        _ => Error::Damaged(path.to_owned(), error),
-    };
+    let mut archive = tar::Archive::new(gzip.take(unpacked + 1));
+    let read = members(&mut archive, path, wanted, &mut each);
+    // The rest, for the checksum at the end.
+    let mut rest = archive.into_inner();
+    let read = read.and_then(|seen| {
+        io::copy(&mut rest, &mut io::sink()).map_err(|error| broken(path, error))?;
+        Ok(seen)
+    });
+    if rest.limit() == 0 {
+        let why = "more than this dataset's archive unpacks to";
+        return Err(Error::Refused(path.to_owned(), "…".into(), why).into());
+    }
+    let seen = read?;
+    let missing: Vec<&str> = wanted
+        .iter()
+        .zip(&seen)
+        .filter_map(|(name, seen)| (!seen).then_some(*name))
+        .collect();
+    if !missing.is_empty() {
+        return Err(Error::Missing(path.to_owned(), missing.join(", ")).into());
+    }
+    Ok(())
+}
+
+/// Goes through the members of an archive; returns which of `wanted` were there.
+fn members<E: From<Error>>(
+    archive: &mut tar::Archive<impl Read>,
+    path: &Path,
+    wanted: &[&str],
+    each: &mut impl FnMut(Member) -> Result<(), E>,
+) -> Result<Vec<bool>, E> {
+    let broken = |error| broken(path, error);
     let refused = |name: &str, why| Error::Refused(path.to_owned(), name.to_owned(), why);
     let mut seen = vec![false; wanted.len()];
     // Raw: extension headers are left to us, so that none of them makes the reader allocate.
@@ -79,41 +166,24 @@ pub fn read<E: From<Error>>(
             _ => return Err(refused(&name, "which is neither a file nor a folder").into()),
         }
         let plain = name.strip_prefix("./").unwrap_or(&name);
-        let Some(number) = wanted.iter().position(|w| w == plain) else {
+        let Some(number) = wanted.iter().position(|w| *w == plain) else {
             continue;
         };
         if entry.header().entry_type() != EntryType::Regular {
             return Err(refused(&name, "a folder where a file belongs").into());
         }
-        if size > limit {
-            return Err(refused(&name, "larger than such a file can be").into());
-        }
         if std::mem::replace(&mut seen[number], true) {
             return Err(refused(&name, "twice").into());
         }
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).map_err(broken)?;
-        if content.len() as u64 != size {
-            return Err(Error::Cut(path.to_owned()).into());
-        }
-        each(number, content)?;
+        each(Member {
+            number,
+            size,
+            archive: path,
+            name: &name,
+            content: &mut entry,
+        })?;
     }
-    // The rest, for the checksum at the end.
-    let mut rest = archive.into_inner();
-    io::copy(&mut rest, &mut io::sink()).map_err(broken)?;
-    if rest.limit() == 0 {
-        return Err(refused("…", "more than any dataset archive unpacks to").into());
-    }
-    let missing: Vec<&str> = wanted
-        .iter()
-        .zip(&seen)
-        .filter(|(_, seen)| !**seen)
-        .map(|(w, _)| w.as_str())
-        .collect();
-    if !missing.is_empty() {
-        return Err(Error::Missing(path.to_owned(), missing.join(", ")).into());
-    }
-    Ok(())
+    Ok(seen)
 }
 
 #[cfg(test)]
@@ -144,15 +214,10 @@ pub(crate) mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
         let mut found = Vec::new();
-        read(
-            file.path(),
-            &["d/a".to_owned(), "d/b".to_owned()],
-            1000,
-            |n, content| {
-                found.push((n, content));
-                Ok::<(), Error>(())
-            },
-        )?;
+        read(file.path(), &["d/a", "d/b"], 1 << 16, 1000, |n, content| {
+            found.push((n, content));
+            Ok::<(), Error>(())
+        })?;
         Ok(found)
     }
 
@@ -215,5 +280,16 @@ pub(crate) mod tests {
             refused(&[("../d/a", FILE, b"1"), ("/d/b", FILE, b"2")]).ends_with("lacks d/a, d/b")
         );
         assert!(refused(&[("l", EntryType::GNULongName, &[b'x'; 2000])]).contains("neither"));
+    }
+
+    #[test]
+    fn an_archive_that_unpacks_to_more_than_its_limit_is_refused() {
+        let bytes = pack(&[
+            ("d/a", FILE, b"one"),
+            ("d/b", FILE, b"two"),
+            ("d/bomb", FILE, &vec![0; 1 << 17]),
+        ]);
+        let error = read_bytes(&bytes).unwrap_err();
+        assert!(matches!(error, Error::Refused(..)), "{error}");
     }
 }

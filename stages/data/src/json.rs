@@ -124,6 +124,16 @@ pub fn repr(value: f64) -> String {
     }
 }
 
+/// The class map of a dataset, label to name in the order of the labels: `{"0": "airplane", …}`.
+pub fn classes<S: AsRef<str>>(names: &[S]) -> String {
+    let lines: Vec<String> = names
+        .iter()
+        .enumerate()
+        .map(|(label, name)| format!("  \"{label}\": {}", serde_json::Value::from(name.as_ref())))
+        .collect();
+    format!("{{\n{}\n}}\n", lines.join(",\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

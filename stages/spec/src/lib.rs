@@ -5,12 +5,14 @@
 //! - [`input`]: how a parameter names a file, and how references survive typing;
 //! - [`kind`]: the [`Stage`](kind::Stage) trait and the table of all kinds;
 //! - [`choice`]: a name, or a name with parameters;
+//! - [`datasets`]: the table of datasets;
 //! - [`named`]: split names as users know them, `cifar10.3@40-1`;
 //! - one file per stage kind: [`download`], [`create_unlabeled`], [`create_test`], [`create_split`]
 //!   (with [`protocol`]), [`train`] (with [`method`]), [`extract_accuracy`], [`tabulate`], [`command`];
 //! - [`job`]: the file a child process reads, the events it prints, the result it leaves.
 
 pub mod choice;
+pub mod datasets;
 pub mod input;
 pub mod kind;
 pub mod named;

@@ -1,40 +1,35 @@
-//! `download`: makes a dataset available as TFRecord files, from its official archive or generated.
+//! `download`: makes a dataset available as TFRecord files, from its official archives or generated.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 
-use rematch_spec::download::{Dataset, Download};
+use rematch_spec::datasets::{Archive, Source};
+use rematch_spec::download::{CLASSES, Download};
 use rematch_spec::job::Report;
-use serde::Deserialize;
+use serde_json::json;
 
 use crate::child::{Child, report};
 use crate::error::StageError;
 use crate::http::{self, Patience};
+use crate::image::Shape;
+use crate::readers::{self, Batch, Opened, Reader};
 use crate::records;
 use crate::shapes::{self, Part};
 use crate::tfrecord::Writer;
-use crate::{archive, checksum, cifar, fs};
+use crate::{checksum, fs, json};
 
 /// Generated images that are in memory at once.
 const CHUNK: u64 = 2000;
 
-/// A dataset's row in `datasets.yaml`.
-#[derive(Deserialize)]
-struct Source {
-    address: String,
-    train: usize,
-    test: usize,
-    archives: BTreeMap<String, String>,
-}
-
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Download = child.params()?;
-    match params.dataset {
-        Dataset::Cifar10 => cifar10(child, &params),
-        Dataset::Shapes => generate(child, &params),
+    let dataset = params.dataset.dataset();
+    fs::write(child.output(CLASSES)?, json::classes(&dataset.classes))?;
+    match params.source() {
+        Some(source) => official(child, params, source),
+        None => generate(child, &params),
     }
 }
 
@@ -62,45 +57,81 @@ fn generate(child: &Child, params: &Download) -> Result<Report, StageError> {
     ]))
 }
 
-fn cifar10(child: &Child, params: &Download) -> Result<Report, StageError> {
-    let mut sources: BTreeMap<String, Source> =
-        serde_yaml::from_str(include_str!("../datasets.yaml"))
-            .map_err(|e| StageError::failed(format!("datasets.yaml: {e}")))?;
-    let source = sources
-        .remove("cifar10")
-        .ok_or_else(|| StageError::failed("datasets.yaml has no cifar10"))?;
-    let name = params.layout.cifar10_archive();
-    let official = source.archives.get(name).map(String::as_str);
-    let (archive, from) = fetch(child, params, &source, name)?;
-    let sum = verify(child, params, &archive, &from, official)?;
+fn official(
+    child: &Child,
+    params: Download,
+    source: &'static Source,
+) -> Result<Report, StageError> {
+    let reader = readers::find(&source.reader)
+        .ok_or_else(|| StageError::failed(format!("there is no reader `{}`", source.reader)))?;
+    let wanted = params.archives();
+    let given = params.file.as_ref().map(|files| {
+        let paths: Vec<PathBuf> = files.0.iter().map(|f| f.path().to_owned()).collect();
+        matched(&wanted, paths)
+    });
+    let mut archives = BTreeMap::new();
+    let mut facts = Vec::new();
+    for (n, archive) in wanted.iter().enumerate() {
+        let (path, from) = match &given {
+            Some(paths) => (paths[n].clone(), paths[n].display().to_string()),
+            None => fetch(child, &params, source, &archive.name)?,
+        };
+        let sum = verify(child, &params, &path, &from, archive.checksum.as_deref())?;
+        facts.push(json!({"source": from, "checksum": sum}));
+        archives.insert(archive.name.as_str(), path);
+    }
+    let extras = &params.dataset.dataset().extras;
+    let extras = extras.iter().map(|extra| {
+        let path = child.output(&extra.output)?.to_owned();
+        Ok((extra.output.as_str(), path))
+    });
+    let opened = Opened {
+        extras: extras.collect::<Result<_, StageError>>()?,
+        params,
+        source,
+        archives,
+    };
 
-    let [train, test] = convert(child, params, &archive, source.train + source.test)?;
-    if (train, test) != (source.train, source.test) {
-        let message = format!(
-            "{from} holds {train} training and {test} test images; CIFAR-10 has {} and {}",
-            source.train, source.test
-        );
-        child.warning(message);
+    let counts = convert(child, &opened, reader)?;
+    let mut report = Report::default();
+    for (part, count) in opened.params.parts().zip(counts) {
+        if count != part.records {
+            let message = format!(
+                "{} has {count} records of `{}` here; officially it has {}",
+                opened.params.dataset.name, part.name, part.records
+            );
+            child.warning(message);
+        }
+        report.metrics.insert(part.name.clone(), count as f64);
     }
-    if params.file.is_none() {
-        fs::remove_file(&archive)?;
+    if opened.params.file.is_none() {
+        for path in opened.archives.values() {
+            fs::remove_file(path)?;
+        }
     }
-    let mut report = report([("train", train as f64), ("test", test as f64)]);
-    report.facts.insert("source".into(), from.as_ref().into());
-    report.facts.insert("checksum".into(), sum.into());
+    report.facts.insert("archives".into(), facts.into());
     Ok(report)
 }
 
+/// Brings files that a user gave into the table's order: by name where all have official names.
+fn matched(wanted: &[&Archive], paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let named = |name: &str| {
+        let mut same = paths
+            .iter()
+            .filter(|path| path.file_name().is_some_and(|n| n == name));
+        same.next().cloned()
+    };
+    let by_name: Option<Vec<PathBuf>> = wanted.iter().map(|a| named(&a.name)).collect();
+    by_name.unwrap_or(paths)
+}
+
 /// The archive as a local file, and where it is from.
-fn fetch<'a>(
+fn fetch(
     child: &Child,
-    params: &'a Download,
+    params: &Download,
     source: &Source,
     name: &str,
-) -> Result<(PathBuf, Cow<'a, str>), StageError> {
-    if let Some(file) = &params.file {
-        return Ok((file.path().to_owned(), file.path().to_string_lossy()));
-    }
+) -> Result<(PathBuf, String), StageError> {
     let base = params.mirror.as_deref().unwrap_or(&source.address);
     let address = format!("{}/{name}", base.trim_end_matches('/'));
     let archive = child.work().join(name);
@@ -108,7 +139,7 @@ fn fetch<'a>(
         child.note(format!("downloading {address}"));
         http::download(child, &address, &archive, Patience::default())?;
     }
-    Ok((archive, address.into()))
+    Ok((archive, address))
 }
 
 /// Checks the archive's checksum where one is binding, and returns it.
@@ -148,56 +179,49 @@ fn verify(
     .help(help))
 }
 
-/// Writes the archive's images as records; returns how many training and test images there are.
+/// The record file of a part, while it is written.
+struct Output {
+    writer: Writer,
+    shape: Option<Shape>,
+    count: u64,
+}
+
+/// Writes the archives' images as records; returns how many there are of each part.
 ///
 /// One thread unpacks the next batch while the others encode the last one.
-fn convert(
-    child: &Child,
-    params: &Download,
-    archive: &Path,
-    all: usize,
-) -> Result<[usize; 2], StageError> {
-    let members = cifar::members(params.layout);
-    let last = members.len() - 1;
-    let mut train = Writer::create(child.output("train")?)?;
-    let mut test = Writer::create(child.output("test")?)?;
-    let (mut counts, mut done) = ([0, 0], 0);
-    // Batches stand in the archive in any order; those that come early wait here, encoded.
-    let mut waiting: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
-    let mut next = 0;
+fn convert(child: &Child, opened: &Opened, reader: Reader) -> Result<Vec<u64>, StageError> {
+    let params = &opened.params;
+    let names: Vec<&str> = params.parts().map(|part| part.name.as_str()).collect();
+    let all: u64 = params.parts().map(|part| part.records).sum();
+    let outputs = names.iter().map(|name| {
+        Ok(Output {
+            writer: Writer::create(child.output(name)?)?,
+            shape: None,
+            count: 0,
+        })
+    });
+    let mut outputs = outputs.collect::<Result<Vec<_>, StageError>>()?;
+    let classes = params.dataset.classes.len() as i64;
+    let mut done = 0;
     thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel(0);
-        let names = &members;
         let unpacking = scope.spawn(move || {
-            archive::read(archive, names, cifar::LARGEST, |number, content| {
+            reader(opened, &mut |batch| {
                 // Nobody takes it any more where converting failed, and that error counts.
-                sender
-                    .send((number, content))
-                    .map_err(|_| StageError::Interrupted)
+                sender.send(batch).map_err(|_| StageError::Interrupted)
             })
         });
         let mut converted = Ok(());
-        for (number, content) in receiver {
+        for batch in receiver {
             converted = (|| {
                 child.check()?;
-                let batch = cifar::parse(params.layout, &content).map_err(|what| {
-                    let message = format!("{}: {}: {what}", archive.display(), members[number]);
-                    StageError::failed(message)
-                        .help("the archive is damaged, or not in the layout that `layout` names")
+                let part = names.iter().position(|name| *name == batch.part);
+                let part = part.ok_or_else(|| {
+                    StageError::failed(format!("a reader's part `{}`", batch.part))
                 })?;
-                drop(content);
-                let frames = records::encode(cifar::SHAPE, &batch.images, &batch.labels);
-                done += batch.labels.len();
-                counts[usize::from(number == last)] += batch.labels.len();
-                child.progress(done as u64, all as u64, "images");
-                if number == last {
-                    return Ok(test.write_frames(&frames)?);
-                }
-                waiting.insert(number, frames);
-                while let Some(frames) = waiting.remove(&next) {
-                    train.write_frames(&frames)?;
-                    next += 1;
-                }
+                outputs[part].take(&batch, classes)?;
+                done += batch.labels.len() as u64;
+                child.progress(done, all.max(done), "images");
                 Ok::<(), StageError>(())
             })();
             if converted.is_err() {
@@ -209,9 +233,57 @@ fn convert(
             .unwrap_or_else(|_| Err(StageError::failed("unpacking panicked")));
         converted.and(unpacked)
     })?;
-    train.finish()?;
-    test.finish()?;
+    let mut counts = Vec::new();
+    for (output, name) in outputs.into_iter().zip(&names) {
+        if output.count == 0 {
+            let message = format!("the archive has no images of `{name}`");
+            return Err(StageError::failed(message).help("check that it is the official one"));
+        }
+        output.writer.finish()?;
+        counts.push(output.count);
+    }
     Ok(counts)
+}
+
+impl Output {
+    fn take(&mut self, batch: &Batch, classes: i64) -> Result<(), StageError> {
+        let Batch {
+            part,
+            shape,
+            images,
+            labels,
+        } = batch;
+        if images.len() != labels.len() * shape.bytes() {
+            let message = format!(
+                "{} bytes of `{part}` for {} labels",
+                images.len(),
+                labels.len()
+            );
+            return Err(StageError::failed(message));
+        }
+        if let Some(n) = labels.iter().position(|l| !(0..classes).contains(l)) {
+            let message = format!(
+                "image {} of `{part}` has label {}; expected 0 to {}",
+                self.count + n as u64,
+                labels[n],
+                classes - 1
+            );
+            return Err(StageError::failed(message)
+                .help("the archive is damaged, or not that of this dataset"));
+        }
+        let first = *self.shape.get_or_insert(*shape);
+        if first != *shape {
+            let message = format!(
+                "image {} of `{part}` is {shape:?}, those before it {first:?}",
+                self.count
+            );
+            return Err(StageError::failed(message));
+        }
+        self.count += labels.len() as u64;
+        self.writer
+            .write_frames(&records::encode(*shape, images, labels))?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Downloads of small archives in the official layouts.
 
-use rematch_spec::download::Layout;
+use rematch_spec::datasets::Name;
 use rematch_spec::job::Event;
 use serde_json::{Value, json};
 use tar::EntryType;
@@ -11,7 +11,14 @@ use crate::child::tests::{Lines, job};
 use crate::records::Records;
 use crate::testing::shared;
 
-const OUTPUTS: &[(&str, &str)] = &[("train", "train.tfrecord"), ("test", "test.tfrecord")];
+const OUTPUTS: &[(&str, &str)] = &[
+    ("train", "train.tfrecord"),
+    ("test", "test.tfrecord"),
+    ("extra", "extra.tfrecord"),
+    ("unlabeled", "unlabeled.tfrecord"),
+    ("classes", "classes.json"),
+    ("folds", "fold_indices.txt"),
+];
 
 fn download(work: &Path, params: Value) -> (Result<Report, StageError>, Lines) {
     let lines = Lines::default();
@@ -23,9 +30,27 @@ fn read(work: &Path, name: &str) -> Records {
     Records::read(&[work.join("out").join(name)], Some(10)).unwrap()
 }
 
+/// The files of CIFAR-10's binary archive: five of training images, one of test images.
+fn members() -> Vec<&'static str> {
+    let cifar = Name::find("cifar10").unwrap().dataset();
+    let files = &cifar.source(Some("binary")).unwrap().files;
+    ["train", "test"]
+        .iter()
+        .flat_map(|part| files[*part].iter().map(String::as_str))
+        .collect()
+}
+
+fn warnings(lines: &Lines) -> Vec<String> {
+    let texts = lines.events().into_iter().filter_map(|e| match e {
+        Event::Warning { text } => Some(text),
+        _ => None,
+    });
+    texts.collect()
+}
+
 /// Batches of two images each; image i of batch b is all b·10 + i, its label b + i.
 fn batches(order: &[usize]) -> Vec<u8> {
-    let names = cifar::members(Layout::Binary);
+    let names = members();
     let contents: Vec<Vec<u8>> = (0..6)
         .map(|b| {
             (0..2)
@@ -35,7 +60,7 @@ fn batches(order: &[usize]) -> Vec<u8> {
         .collect();
     let members: Vec<_> = order
         .iter()
-        .map(|n| (names[*n].as_str(), EntryType::Regular, &contents[*n][..]))
+        .map(|n| (names[*n], EntryType::Regular, &contents[*n][..]))
         .collect();
     pack(&members)
 }
@@ -60,23 +85,19 @@ fn batches_are_written_in_their_order_whatever_the_archives_is() {
     assert_eq!(train.labels, [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]);
     assert_eq!(train.image(7), [31; 3072]);
     assert_eq!(read(work.path(), "test.tfrecord").labels, [5, 6]);
-    let warnings: Vec<String> = lines
-        .events()
-        .into_iter()
-        .filter_map(|e| {
-            if let Event::Warning { text } = e {
-                Some(text)
-            } else {
-                None
-            }
-        })
-        .collect();
+    let classes = fs::read_to_string(&work.path().join("out/classes.json")).unwrap();
+    let classes: Value = serde_json::from_str(&classes).unwrap();
+    assert_eq!(
+        (&classes["0"], &classes["9"]),
+        (&json!("airplane"), &json!("truck"))
+    );
+    let warnings = warnings(&lines);
     assert!(
         warnings[0].contains("the official one md5:c32a1d4ab5d03f1284b67883e8d87530"),
         "{warnings:?}"
     );
     assert!(
-        warnings[1].contains("holds 10 training and 2 test images"),
+        warnings[1].contains("cifar10 has 10 records of `train` here; officially it has 50000"),
         "{warnings:?}"
     );
 }
@@ -131,7 +152,7 @@ fn a_cut_archive_and_a_wrong_layout_are_refused() {
     assert!(
         error
             .to_string()
-            .contains("data_batch_1.bin: image 0 has label 11"),
+            .contains("image 0 of `train` has label 11; expected 0 to 9"),
         "{error}"
     );
 }
@@ -162,13 +183,13 @@ fn real_images_keep_their_pixels() {
         return;
     };
     let bytes = fs::read(&real).unwrap();
-    let names = cifar::members(Layout::Binary);
+    let names = members();
     let members: Vec<_> = names
         .iter()
         .enumerate()
         .map(|(n, name)| {
             (
-                name.as_str(),
+                *name,
                 EntryType::Regular,
                 &bytes[n * 50 * 3073..][..50 * 3073],
             )
