@@ -210,6 +210,8 @@ pub struct Index {
     places: Vec<Place>,
     /// The label of every record.
     pub labels: Vec<i64>,
+    /// For each file, the position after its last record.
+    pub ends: Vec<usize>,
 }
 
 /// A record with header and footer in one of the files.
@@ -223,10 +225,19 @@ struct Place {
 impl Index {
     /// Scans `paths`, one file after the other. Checks every checksum; decodes no image.
     pub fn scan<P: AsRef<Path>>(paths: &[P]) -> Result<Self, StageError> {
+        Self::scan_with(paths, |_| Ok(()))
+    }
+
+    /// The same; every few thousand records `look` gets how many there are so far, and can stop it.
+    pub fn scan_with<P: AsRef<Path>>(
+        paths: &[P],
+        mut look: impl FnMut(usize) -> Result<(), StageError>,
+    ) -> Result<Self, StageError> {
         let mut index = Self {
             files: Vec::new(),
             places: Vec::new(),
             labels: Vec::new(),
+            ends: Vec::new(),
         };
         for (file, path) in paths.iter().map(AsRef::as_ref).enumerate() {
             let mut reader = Reader::open(path)?;
@@ -241,7 +252,11 @@ impl Index {
                     Err(error) => return Err(reader.bad_record(EXAMPLE, &error).into()),
                 }
                 index.places.push(place);
+                if index.places.len().is_multiple_of(CHUNK) {
+                    look(index.places.len())?;
+                }
             }
+            index.ends.push(index.places.len());
             index.files.push((path.to_owned(), fs::open(path)?));
         }
         Ok(index)
@@ -370,6 +385,7 @@ mod tests {
         let paths = [file(folder.path(), "a", 10), file(folder.path(), "b", 10)];
         let index = Index::scan(&paths).unwrap();
         assert_eq!(index.labels.len(), 20);
+        assert_eq!(index.ends, [10, 20]);
         let copy = folder.path().join("copy");
         let mut writer = Writer::create(&copy).unwrap();
         index.copy([19, 3], &mut writer).unwrap();

@@ -8,6 +8,7 @@ use crate::error::StageError;
 
 pub mod command;
 mod create_split;
+mod create_test;
 mod create_unlabeled;
 mod download;
 mod extract_accuracy;
@@ -18,6 +19,7 @@ pub fn run(child: &Child) -> Result<Report, StageError> {
     match child.job.kind.as_str() {
         "download" => download::run(child),
         "create_unlabeled" => create_unlabeled::run(child),
+        "create_test" => create_test::run(child),
         "create_split" => create_split::run(child),
         "extract_accuracy" => extract_accuracy::run(child),
         "tabulate" => tabulate::run(child),

@@ -209,9 +209,10 @@ impl StageKind {
 }
 
 /// Every stage kind, in the order in which a pipeline usually uses them.
-pub static KINDS: [StageKind; 7] = [
+pub static KINDS: [StageKind; 8] = [
     StageKind::of::<crate::download::Download>(),
     StageKind::of::<crate::create_unlabeled::CreateUnlabeled>(),
+    StageKind::of::<crate::create_test::CreateTest>(),
     StageKind::of::<crate::create_split::CreateSplit>(),
     StageKind::of::<crate::train::Train>(),
     StageKind::of::<crate::extract_accuracy::ExtractAccuracy>(),

@@ -4,12 +4,14 @@
 //! Reading order:
 //! - [`input`]: how a parameter names a file, and how references survive typing;
 //! - [`kind`]: the [`Stage`](kind::Stage) trait and the table of all kinds;
+//! - [`choice`]: a name, or a name with parameters;
 //! - [`datasets`]: the table of datasets;
 //! - [`named`]: split names as users know them, `cifar10.3@40-1`;
-//! - one file per stage kind: [`download`], [`create_unlabeled`], [`create_split`], [`train`]
-//!   (with [`method`]), [`extract_accuracy`], [`tabulate`], [`command`];
+//! - one file per stage kind: [`download`], [`create_unlabeled`], [`create_test`], [`create_split`]
+//!   (with [`protocol`]), [`train`] (with [`method`]), [`extract_accuracy`], [`tabulate`], [`command`];
 //! - [`job`]: the file a child process reads, the events it prints, the result it leaves.
 
+pub mod choice;
 pub mod datasets;
 pub mod input;
 pub mod kind;
@@ -17,10 +19,12 @@ pub mod named;
 
 pub mod command;
 pub mod create_split;
+pub mod create_test;
 pub mod create_unlabeled;
 pub mod download;
 pub mod extract_accuracy;
 pub mod method;
+pub mod protocol;
 pub mod shell;
 pub mod tabulate;
 pub mod train;
