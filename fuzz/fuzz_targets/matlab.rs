@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let mut number = 0;
-    while let Ok(Some(mut matrix)) = matrices.next() {
+    while let Ok(Some(mut matrix)) = matrices.read() {
         number += 1;
         // Some are passed over, some read in part, some as a whole.
         match number % 3 {

@@ -83,7 +83,7 @@ impl<R: Read> Matrices<R> {
     }
 
     /// The next matrix; what was left of the last one is passed over without unpacking it.
-    pub fn next(&mut self) -> Result<Option<Matrix<'_>>, String> {
+    pub fn read(&mut self) -> Result<Option<Matrix<'_>>, String> {
         let kind = loop {
             let left = self.end.saturating_sub(self.input.at);
             let passed = io::copy(&mut (&mut self.input).take(left), &mut io::sink());
@@ -286,7 +286,7 @@ pub struct Variable {
 pub fn variables(file: &[u8], limit: u64) -> Result<Vec<Variable>, String> {
     let mut matrices = Matrices::new(file)?;
     let mut found = Vec::new();
-    while let Some(matrix) = matrices.next()? {
+    while let Some(matrix) = matrices.read()? {
         if matrix.class != UINT8_CLASS {
             continue;
         }
@@ -425,7 +425,7 @@ pub(crate) mod tests {
             let mut whole = file(&[]);
             put(&mut whole, MATRIX, &content);
             let mut matrices = Matrices::new(&whole[..]).unwrap();
-            matrices.next().unwrap().unwrap().small_numbers(10)
+            matrices.read().unwrap().unwrap().small_numbers(10)
         };
         assert_eq!(matrix([1.0, 10.0]).unwrap(), [1, 10]);
         for wrong in [1.5, -1.0, 256.0, f64::NAN] {

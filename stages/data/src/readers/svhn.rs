@@ -48,7 +48,7 @@ fn labels(path: &Path, most: u64) -> Result<Vec<i64>, StageError> {
     let broken = |what: String| damaged(path, None, what);
     let mut matrices = open(path)?;
     let mut labels = None;
-    while let Some(matrix) = matrices.next().map_err(broken)? {
+    while let Some(matrix) = matrices.read().map_err(broken)? {
         if matrix.name == "y" && labels.is_none() {
             labels = Some(matrix.small_numbers(most).map_err(broken)?);
         }
@@ -64,7 +64,7 @@ fn labels(path: &Path, most: u64) -> Result<Vec<i64>, StageError> {
 fn images(path: &Path, part: &str, labels: &[i64], each: Each) -> Result<(), StageError> {
     let broken = |what: String| damaged(path, None, what);
     let mut matrices = open(path)?;
-    while let Some(mut matrix) = matrices.next().map_err(broken)? {
+    while let Some(mut matrix) = matrices.read().map_err(broken)? {
         if matrix.name != "X" {
             continue;
         }
