@@ -7,9 +7,11 @@ Pipelines come from pipelines/ and docs/, the rest is written here.
 """
 
 import hashlib
+import io
 import json
 import re
 import struct
+import tarfile
 import zlib
 from pathlib import Path
 
@@ -41,7 +43,7 @@ def all_seeds():
         "settings": SETTINGS + [BETWEEN.join(SETTINGS[:3])],
         "reference": REFERENCES,
         "pattern": PATTERNS + ["\n".join(PATTERNS)],
-        "split": ["cifar10.3@40-1", "cifar10.0@4000-5000", "cifar10.5@10-1", "svhn.1@250-1"],
+        "split": ["cifar10.3@40-1", "cifar10.0@4000-5000", "cifar10.5@10-1", "svhn.1@250-1", "stl10.2@1000-500", "cifar100_LT_50.1@50-1"],
         "params": [bytes([n]) + json.dumps(params).encode() for n in range(7) for params in stages],
         "job_file": [json.dumps(job(params)) for params in stages[:12]],
         "messages": ["\n".join(EVENTS) + "\n", *EVENTS, json.dumps(REPORT)],
@@ -50,7 +52,10 @@ def all_seeds():
         "entry": [json.dumps(entry()), json.dumps(entry()["key"]), json.dumps({**entry(), "metrics": {}})],
         "stat_cache": stat_caches(),
         "runs": runs(),
-        "batch_file": [b"\0" + matlab(), b"\1" + pickled(), b"\2" + bytes([3]) + bytes(3072)],
+        "batch_file": [b"\0" + matlab(), b"\1" + pickled(), b"\2" + bytes([3]) + bytes(3072), b"\5" + bytes(3074)],
+        "matlab": [matlab()],
+        "idx": [struct.pack(">II", 0x801, 3) + bytes(3), struct.pack(">IIII", 0x803, 2, 2, 3) + bytes(12)],
+        "stl": [tar_gz("stl10_binary/train_y.bin", b"\1\2"), tar_gz("stl10_binary/unlabeled_X.bin", bytes(27648))],
         "records": [record(example(b"image", 3)), example(b"image", 3), record(b"") + record(b"x")],
         "events": [event(0, b""), event(7, b"train/loss"), event(1, b"accuracy") + event(2, b"x")],
         "png": [png(2, 3, color, depth) for color in (0, 2, 3, 4, 6) for depth in (8,)],
@@ -148,11 +153,20 @@ def matlab():
 
 
 def pickled():
-    # As Python 2 pickled the official batches: see stages/data/src/cifar/pickle.rs.
+    # As Python 2 pickled the official batches: see stages/data/src/readers/cifar/pickle.rs.
     head = b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x04testq\x03U\x06labelsq\x04]q\x05(K\x03eU\x04dataq\x06"
     array = b"cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\x00\x85U\x01b\x87R(K\x01K\x01M\x00\x0c\x86"
     kind = b"cnumpy\ndtype\nq\x09U\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
     return head + array + kind + b"T" + struct.pack("<I", 3072) + bytes(3072) + b"tbu."
+
+
+def tar_gz(name, content):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
 
 
 def crc32c(data):

@@ -1,10 +1,13 @@
 //! JSON as Python's `json.dump(…, sort_keys=True, indent=n)` writes it, to the byte: the originals'
 //! files are compared by checksum.
 
-use std::io;
+use std::io::{self, BufWriter};
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+
+use crate::fs;
 
 struct Python<'a>(PrettyFormatter<'a>);
 
@@ -51,14 +54,28 @@ impl Formatter for Python<'_> {
 
 /// The text that Python's `json.dumps` gives; members are sorted where `value` is a sorted map.
 pub fn python(value: &impl Serialize, indent: usize) -> Vec<u8> {
-    let indent = b" ".repeat(indent);
     let mut out = Vec::new();
-    let mut serializer =
-        Serializer::with_formatter(&mut out, Python(PrettyFormatter::with_indent(&indent)));
-    value
-        .serialize(&mut serializer)
-        .expect("numbers, texts and lists always have a JSON form");
+    serialize(value, indent, &mut out).expect("numbers, texts and lists always have a JSON form");
     out
+}
+
+/// Writes a file with the text of [`python`], piece by piece.
+pub fn write(path: &Path, value: &impl Serialize, indent: usize) -> Result<(), fs::Error> {
+    let mut out = BufWriter::new(fs::create(path)?);
+    let written = serialize(value, indent, &mut out).map_err(io::Error::from);
+    written
+        .and_then(|()| io::Write::flush(&mut out))
+        .map_err(fs::at("write", path))
+}
+
+fn serialize(
+    value: &impl Serialize,
+    indent: usize,
+    out: &mut impl io::Write,
+) -> Result<(), serde_json::Error> {
+    let indent = b" ".repeat(indent);
+    let formatter = Python(PrettyFormatter::with_indent(&indent));
+    value.serialize(&mut Serializer::with_formatter(out, formatter))
 }
 
 /// Python's `repr` of a float: the shortest digits that read back the same, an exponent below

@@ -213,6 +213,8 @@ pub struct Index {
     places: Vec<Place>,
     /// The label of every record.
     pub labels: Vec<i64>,
+    /// For each file, the position after its last record.
+    pub ends: Vec<usize>,
 }
 
 /// What records are read from.
@@ -234,10 +236,19 @@ impl Index {
     /// Scans `paths`, one file after the other. Checks every checksum; decodes no image, except those
     /// that virtual copies are made from.
     pub fn scan<P: AsRef<Path>>(paths: &[P]) -> Result<Self, StageError> {
+        Self::scan_with(paths, |_| Ok(()))
+    }
+
+    /// The same; every few thousand records `look` gets how many there are so far, and can stop it.
+    pub fn scan_with<P: AsRef<Path>>(
+        paths: &[P],
+        mut look: impl FnMut(usize) -> Result<(), StageError>,
+    ) -> Result<Self, StageError> {
         let mut index = Self {
             files: Vec::new(),
             places: Vec::new(),
             labels: Vec::new(),
+            ends: Vec::new(),
         };
         for (file, path) in (0..).zip(paths.iter().map(AsRef::as_ref)) {
             let source = if path.is_dir() {
@@ -253,15 +264,21 @@ impl Index {
                 }
                 Source::Copies(copies)
             } else {
-                index.scan_file(file, path)?;
+                index.scan_file(file, path, &mut look)?;
                 Source::File(path.to_owned(), fs::open(path)?)
             };
+            index.ends.push(index.places.len());
             index.files.push(source);
         }
         Ok(index)
     }
 
-    fn scan_file(&mut self, file: u32, path: &Path) -> Result<(), StageError> {
+    fn scan_file(
+        &mut self,
+        file: u32,
+        path: &Path,
+        look: &mut impl FnMut(usize) -> Result<(), StageError>,
+    ) -> Result<(), StageError> {
         let mut reader = Reader::open(path)?;
         while let Some(record) = reader.read()? {
             let place = Place {
@@ -274,6 +291,9 @@ impl Index {
                 Err(error) => return Err(reader.bad_record(EXAMPLE, &error).into()),
             }
             self.places.push(place);
+            if self.places.len().is_multiple_of(CHUNK) {
+                look(self.places.len())?;
+            }
         }
         Ok(())
     }
@@ -488,6 +508,7 @@ mod tests {
         let paths = [file(folder.path(), "a", 10), file(folder.path(), "b", 10)];
         let index = Index::scan(&paths).unwrap();
         assert_eq!(index.labels.len(), 20);
+        assert_eq!(index.ends, [10, 20]);
         let copy = folder.path().join("copy");
         let mut writer = Writer::create(&copy).unwrap();
         index.copy([19, 3], &mut writer).unwrap();

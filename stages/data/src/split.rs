@@ -1,11 +1,25 @@
-//! Who is labeled, and in which order unlabeled records are written: the originals' greedy choice of
-//! the class that lags furthest behind its share (spec/fixmatch.md 2.3 to 2.5).
+//! Who is labeled, and in which order unlabeled records are written. Here is FixMatch's way, on which
+//! others build: a greedy choice of the class that lags furthest behind its share (spec/fixmatch.md 2.3 to
+//! 2.5). Everything works on the labels alone; a record is its position in the training files.
+//!
+//! - [`cadr`]: long tails;
+//! - [`realmix`]: labeled and unlabeled records without overlap;
+//! - [`featmatch`]: proportional parts in the trainer's order; [`domainnet`] on top of it;
+//! - [`first_k`]: the first of each class;
+//! - [`listed`]: positions that a file names.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
 use crate::mt19937::Mt19937;
+
+pub mod cadr;
+pub mod domainnet;
+pub mod featmatch;
+pub mod first_k;
+pub mod listed;
+pub mod realmix;
 
 /// Labels from which no split can be made.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -29,6 +43,22 @@ pub enum Error {
         taken: u64,
         /// How many were asked for.
         size: u64,
+    },
+    /// All classes together have too few records.
+    #[error("{size} records are asked for, and there are only {records} to pick from")]
+    Few {
+        /// How many there are.
+        records: usize,
+        /// How many were asked for.
+        size: u64,
+    },
+    /// So few labels that no class gets one.
+    #[error("{size} labeled records for {classes} classes leave none for each")]
+    NoneEach {
+        /// How many were asked for.
+        size: u64,
+        /// How many classes there are.
+        classes: usize,
     },
 }
 
@@ -130,27 +160,47 @@ impl<'a> Turns<'a> {
     }
 }
 
+/// Sends records past one queue per class and takes them out in turns, as `create_unlabeled` does. After each
+/// record at most `turns` are taken. Returns what was taken, and what was left in the queues.
+fn interleave(
+    records: impl Iterator<Item = (usize, u32)>,
+    shares: &[f64],
+    turns: u64,
+) -> (Vec<usize>, Vec<VecDeque<usize>>) {
+    let mut state = Turns::new(shares);
+    let mut queues: Vec<VecDeque<usize>> = vec![VecDeque::new(); shares.len()];
+    let mut order = Vec::with_capacity(records.size_hint().0);
+    let mut next = state.class();
+    for (position, class) in records {
+        queues[class as usize].push_back(position);
+        for _ in 0..turns {
+            let Some(position) = queues[next].pop_front() else {
+                break;
+            };
+            order.push(position);
+            state.take(next);
+            next = state.class();
+        }
+    }
+    (order, queues)
+}
+
 /// Positions of all records in the order of `create_unlabeled`: every prefix follows the class
 /// distribution as closely as the file order allows.
 pub fn unlabeled_order(distribution: &Distribution) -> Vec<usize> {
-    let mut turns = Turns::new(&distribution.shares);
-    let mut queues: Vec<VecDeque<usize>> = vec![VecDeque::new(); distribution.shares.len()];
-    let mut order = Vec::with_capacity(distribution.classes.len());
-    let mut next = turns.class();
-    for (position, class) in distribution.classes.iter().enumerate() {
-        queues[*class as usize].push_back(position);
-        while let Some(position) = queues[next].pop_front() {
-            order.push(position);
-            turns.take(next);
-            next = turns.class();
-        }
-    }
-    order.extend(queues.into_iter().flatten());
+    let records = (0..).zip(distribution.classes.iter().copied());
+    let (mut order, rest) = interleave(records, &distribution.shares, u64::MAX);
+    order.extend(rest.into_iter().flatten());
     order
 }
 
 /// Positions of the `size` labeled records of `create_split`, sorted.
 pub fn labeled(distribution: &Distribution, seed: u32, size: u64) -> Result<Vec<usize>, Error> {
+    pick(&shuffled(distribution, seed), &distribution.shares, size)
+}
+
+/// The records of each class, shuffled in one continuing stream; in file order if `seed` is 0.
+fn shuffled(distribution: &Distribution, seed: u32) -> Vec<Vec<usize>> {
     let mut members: Vec<Vec<usize>> = distribution
         .counts
         .iter()
@@ -165,7 +215,12 @@ pub fn labeled(distribution: &Distribution, seed: u32, size: u64) -> Result<Vec<
             generator.shuffle(members);
         }
     }
-    let mut turns = Turns::new(&distribution.shares);
+    members
+}
+
+/// Takes `size` records from the fronts of `members` by turns. Sorted.
+fn pick(members: &[Vec<usize>], shares: &[f64], size: u64) -> Result<Vec<usize>, Error> {
+    let mut turns = Turns::new(shares);
     let mut picked = Vec::new();
     for taken in 0..size {
         let class = turns.class();

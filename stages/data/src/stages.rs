@@ -9,6 +9,7 @@ use crate::error::StageError;
 mod augment_copies;
 pub mod command;
 mod create_split;
+mod create_test;
 mod create_unlabeled;
 mod download;
 mod extract_accuracy;
@@ -25,6 +26,7 @@ pub fn run(child: &Child) -> Result<Report, StageError> {
         "download" => download::run(child),
         "import" => import::run(child),
         "create_unlabeled" => create_unlabeled::run(child),
+        "create_test" => create_test::run(child),
         "create_split" => create_split::run(child),
         "filter_classes" => filter_classes::run(child),
         "relabel" => relabel::run(child),

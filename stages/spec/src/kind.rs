@@ -209,10 +209,11 @@ impl StageKind {
 }
 
 /// Every stage kind, in the order in which a pipeline usually uses them.
-pub static KINDS: [StageKind; 13] = [
+pub static KINDS: [StageKind; 14] = [
     StageKind::of::<crate::download::Download>(),
     StageKind::of::<crate::import::Import>(),
     StageKind::of::<crate::create_unlabeled::CreateUnlabeled>(),
+    StageKind::of::<crate::create_test::CreateTest>(),
     StageKind::of::<crate::create_split::CreateSplit>(),
     StageKind::of::<crate::filter_classes::FilterClasses>(),
     StageKind::of::<crate::relabel::Relabel>(),

@@ -4,14 +4,16 @@
 //! Reading order:
 //! - [`input`]: how a parameter names a file, and how references survive typing;
 //! - [`kind`]: the [`Stage`](kind::Stage) trait and the table of all kinds;
+//! - [`choice`]: a name, or a name with parameters;
 //! - [`datasets`]: the table of datasets;
 //! - [`named`]: split names as users know them, `cifar10.3@40-1`;
 //! - [`class`]: how parameters name classes;
-//! - one file per stage kind: [`download`], [`import`] (with [`images`]), [`create_unlabeled`], [`create_split`],
-//!   [`filter_classes`], [`relabel`], [`merge`], [`sample`], [`augment_copies`], [`train`]
+//! - one file per stage kind: [`download`], [`import`] (with [`images`]), [`create_unlabeled`], [`create_test`],
+//!   [`create_split`] (with [`protocol`]), [`filter_classes`], [`relabel`], [`merge`], [`sample`], [`augment_copies`], [`train`]
 //!   (with [`method`]), [`extract_accuracy`], [`tabulate`], [`command`];
 //! - [`job`]: the file a child process reads, the events it prints, the result it leaves.
 
+pub mod choice;
 pub mod datasets;
 pub mod input;
 pub mod kind;
@@ -21,6 +23,7 @@ pub mod augment_copies;
 pub mod class;
 pub mod command;
 pub mod create_split;
+pub mod create_test;
 pub mod create_unlabeled;
 pub mod download;
 pub mod extract_accuracy;
@@ -31,6 +34,7 @@ pub mod merge;
 pub mod method;
 pub mod relabel;
 pub mod sample;
+pub mod protocol;
 pub mod shell;
 pub mod tabulate;
 pub mod train;

@@ -1,10 +1,9 @@
 //! The methods of `train` and their hyper-parameters, with the published defaults.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::DeserializeOwned;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 
+use crate::choice::{self, Choice, params};
 use crate::kind::Invalid;
 
 /// How a network learns from labeled and unlabeled images. In YAML the name alone, `fixmatch`, or the
@@ -74,32 +73,11 @@ impl Default for Method {
     }
 }
 
-/// Reads the hyper-parameters of one method.
-type Read = fn(Value) -> Result<Method, serde_json::Error>;
-
-/// Makes the schema of one method's hyper-parameters.
-type Describe = fn(&mut SchemaGenerator) -> Schema;
-
-/// Every method: its name, how it is read, its schema.
-const METHODS: &[(&str, Read, Describe)] = &[
-    (
-        "supervised",
-        |v| read(v, Method::Supervised),
-        |g| g.subschema_for::<Supervised>(),
-    ),
-    (
-        "fixmatch",
-        |v| read(v, Method::Fixmatch),
-        |g| g.subschema_for::<Fixmatch>(),
-    ),
+/// Every method.
+const METHODS: &[Choice<Method>] = &[
+    Choice::of::<Supervised>("supervised", |v| params(v, Method::Supervised)),
+    Choice::of::<Fixmatch>("fixmatch", |v| params(v, Method::Fixmatch)),
 ];
-
-fn read<T: DeserializeOwned>(
-    value: Value,
-    wrap: fn(T) -> Method,
-) -> Result<Method, serde_json::Error> {
-    serde_json::from_value(value).map(wrap)
-}
 
 impl Method {
     /// Refuses hyper-parameters that make no sense.
@@ -121,43 +99,7 @@ impl Method {
 
 impl<'de> Deserialize<'de> for Method {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
-        let names = || {
-            METHODS
-                .iter()
-                .map(|m| format!("`{}`", m.0))
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let (name, params) = match Value::deserialize(deserializer)? {
-            Value::String(name) => (name, Value::Object(serde_json::Map::new())),
-            Value::Object(map) if map.len() == 1 => {
-                let (name, params) = map.into_iter().next().unwrap_or_default();
-                (
-                    name,
-                    if params.is_null() {
-                        Value::Object(serde_json::Map::new())
-                    } else {
-                        params
-                    },
-                )
-            }
-            _ => {
-                return Err(D::Error::custom(format!(
-                    "expected a method, or a map with one method and its parameters; methods are {}",
-                    names()
-                )));
-            }
-        };
-        match METHODS.iter().find(|method| method.0 == name) {
-            Some(method) => {
-                (method.1)(params).map_err(|e| D::Error::custom(format!("{name}: {e}")))
-            }
-            None => Err(D::Error::custom(format!(
-                "unknown variant `{name}`, expected one of {}",
-                names()
-            ))),
-        }
+        choice::deserialize(deserializer, "method", METHODS)
     }
 }
 
@@ -166,20 +108,7 @@ impl JsonSchema for Method {
         "Method".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let names: Vec<&str> = METHODS.iter().map(|m| m.0).collect();
-        let mut options = vec![json_schema!({"enum": names})];
-        for (name, _, schema) in METHODS {
-            let schema = schema(generator);
-            options.push(json_schema!({
-                "type": "object",
-                "properties": {*name: schema},
-                "required": [name],
-                "additionalProperties": false
-            }));
-        }
-        json_schema!({
-            "description": "A method, or a map with one method and its hyper-parameters",
-            "anyOf": options
-        })
+        let description = "A method, or a map with one method and its hyper-parameters";
+        choice::schema(generator, description, METHODS)
     }
 }

@@ -1,54 +1,85 @@
-//! `create_unlabeled`: every record once, in an order whose prefixes follow the class distribution.
+//! `create_unlabeled`: every record once, in an order whose prefixes follow the class distribution, or a
+//! long-tailed part of them.
 
 use std::path::Path;
 
-use rematch_spec::create_unlabeled::CreateUnlabeled;
+use rematch_spec::create_unlabeled::{CreateUnlabeled, Imbalance};
 use rematch_spec::input::Input;
 use rematch_spec::job::Report;
 
 use crate::child::{Child, report};
 use crate::error::StageError;
+use crate::json;
 use crate::records::Index;
-use crate::split::{self, Distribution};
+use crate::split::{self, Distribution, cadr};
 use crate::tfrecord::Writer;
-use crate::{fs, json};
 
 /// Records between two looks at the order to stop.
 const CHUNK: usize = 10_000;
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: CreateUnlabeled = child.params()?;
-    let (index, distribution) = scan(&params.train.0, params.uniform)?;
-    let order = split::unlabeled_order(&distribution);
-    copy(child, &index, &order, child.output("unlabeled")?)?;
-    let document = split::document(&distribution.shares, "indexes", &order);
-    fs::write(child.output("indexes")?, json::python(&document, 2))?;
+    let imbalance = params.imbalance.as_ref();
+    reorder(
+        child,
+        &params.train.0,
+        params.uniform,
+        imbalance,
+        "unlabeled",
+    )
+}
+
+/// Writes the records of `files` in class-proportional order to the output of that name.
+pub(super) fn reorder(
+    child: &Child,
+    files: &[Input],
+    uniform: bool,
+    imbalance: Option<&Imbalance>,
+    output: &str,
+) -> Result<Report, StageError> {
+    let index = scan(child, files)?;
+    let distribution = Distribution::of(&index.labels, uniform).map_err(unusable(files))?;
+    let (tail, order) = match imbalance {
+        Some(Imbalance { lambda, size }) => {
+            let (shares, order) = cadr::imbalanced(&distribution, *lambda, *size);
+            (Some(shares), order)
+        }
+        None => (None, split::unlabeled_order(&distribution)),
+    };
+    copy(child, &index, &order, child.output(output)?)?;
+    let shares = tail.as_ref().unwrap_or(&distribution.shares);
+    let document = split::document(shares, "indexes", &order);
+    json::write(child.output("indexes")?, &document, 2)?;
     Ok(report([
         ("records", order.len() as f64),
         ("classes", distribution.counts.len() as f64),
     ]))
 }
 
-/// Reads labels and places of all records of the training files.
-pub(super) fn scan(train: &[Input], uniform: bool) -> Result<(Index, Distribution), StageError> {
-    let paths: Vec<&Path> = train.iter().map(Input::path).collect();
-    let index = Index::scan(&paths)?;
-    let distribution =
-        Distribution::of(&index.labels, uniform).map_err(|error| unusable(&paths, &error))?;
-    Ok((index, distribution))
+/// Reads labels and places of all records of `files`.
+pub(super) fn scan(child: &Child, files: &[Input]) -> Result<Index, StageError> {
+    let paths: Vec<&Path> = files.iter().map(Input::path).collect();
+    Index::scan_with(&paths, |records| {
+        child.check()?;
+        child.progress(records as u64, 0, "records read");
+        Ok(())
+    })
 }
 
-/// Names the training files in an error about their labels.
-pub(super) fn unusable<P: AsRef<Path>>(paths: &[P], error: &split::Error) -> StageError {
-    let names: Vec<String> = paths
-        .iter()
-        .map(|p| p.as_ref().display().to_string())
-        .collect();
-    let help = match error {
-        split::Error::Exhausted { .. } => "ask for a smaller `size`",
-        _ => "check what wrote these files",
-    };
-    StageError::failed(format!("{}: {error}", names.join(", "))).help(help)
+/// For `map_err`: names the files in an error about their labels.
+pub(super) fn unusable(files: &[Input]) -> impl Fn(split::Error) -> StageError + '_ {
+    move |error| {
+        let names: Vec<String> = files
+            .iter()
+            .map(|file| file.path().display().to_string())
+            .collect();
+        let help = match error {
+            split::Error::Exhausted { .. } | split::Error::Few { .. } => "ask for a smaller `size`",
+            split::Error::NoneEach { .. } => "ask for at least one per class",
+            split::Error::Empty | split::Error::Classes(_) => "check what wrote these files",
+        };
+        StageError::failed(format!("{}: {error}", names.join(", "))).help(help)
+    }
 }
 
 /// Copies records as they are.
