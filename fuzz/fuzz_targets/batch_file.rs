@@ -1,17 +1,27 @@
-//! A file of a CIFAR-10 archive: Matlab, pickle or bare bytes. The first byte chooses.
+//! A file of a CIFAR archive: Matlab, pickle or bare bytes. The first byte chooses.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use rematch_data::readers::cifar::{Format, Options, parse};
-use rematch_spec::download::Layout;
 
 fuzz_target!(|data: &[u8]| {
     let Some((first, file)) = data.split_first() else {
         return;
     };
-    let layout = [Layout::Matlab, Layout::Python, Layout::Binary][usize::from(*first) % 3];
-    if let Err(error) = parse(layout, file) {
-        assert!(!error.is_empty());
+    let format = [Format::Matlab, Format::Python, Format::Binary][usize::from(*first) % 3];
+    let columns = ["coarse_labels", "fine_labels"].map(str::to_owned);
+    let (labels, columns) = match first / 3 % 2 {
+        0 => ("labels", vec!["labels".to_owned()]),
+        _ => ("fine_labels", columns.to_vec()),
+    };
+    let options = Options {
+        format,
+        labels: labels.into(),
+        columns,
+    };
+    match parse(&options, file) {
+        Ok(file) => assert_eq!(file.images.len(), file.labels.len() * 3072),
+        Err(error) => assert!(!error.is_empty()),
     }
 });

@@ -94,6 +94,27 @@ fn the_full_sweep_has_the_published_number_of_jobs() {
     );
 }
 
+#[test]
+fn the_whole_preparation_makes_the_published_number_of_files() {
+    let project = Project::new("stages: {}\n");
+    let path = root().join("pipelines/fixmatch/prepare.yaml");
+    let ran = project
+        .run(&["status", path.to_str().unwrap(), "--json"])
+        .code(0);
+    let stages = ran.json()["stages"].as_array().unwrap().clone();
+    let jobs = |ending: &str| -> u64 {
+        let rows = stages.iter().filter(|row| {
+            let name = row["stage"].as_str().unwrap();
+            name.split_once('_')
+                .is_some_and(|(_, rest)| rest.contains(ending))
+        });
+        rows.map(|row| row["to_run"].as_u64().unwrap() + row["waiting"].as_u64().unwrap())
+            .sum()
+    };
+    // spec/fixmatch.md 2.6
+    assert_eq!((jobs("split"), jobs("unlabeled")), (175, 5));
+}
+
 /// Pipelines in the documentation are code blocks that begin with a line `# pipeline`; those that
 /// would download or train are planned only.
 #[test]

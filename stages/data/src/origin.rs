@@ -13,7 +13,7 @@ use crate::error::StageError;
 use crate::fs;
 use crate::image::file::Error as ImageError;
 use crate::image::file::LONGEST_FILE;
-use crate::tfrecord::{self, BadExample, FOOTER, HEADER, Reader};
+use crate::tfrecord::{self, BadExample, HEADER, Reader};
 
 /// What the records of shards are, for messages.
 const SHARD: &str = "Example of ImageNet";
@@ -205,28 +205,29 @@ pub fn shards(
             check()?;
             let data = record.data();
             let image = match describe(data) {
-                Ok((label, _, _)) if label < 1 => Err(format!("label {label}; expected 1 or more")),
-                Ok((label, bytes, texts)) => {
-                    // Within one slice, so this is where the file begins in the record.
-                    let start = bytes.as_ptr() as usize - data.as_ptr() as usize;
-                    let name = texts[0].clone().unwrap_or_else(|| {
+                Ok(Described { label, .. }) if label < 1 => {
+                    Err(format!("label {label}; expected 1 or more"))
+                }
+                Ok(found) => {
+                    // Both are of one slice, so this is where the file begins in the record.
+                    let start = found.image.as_ptr() as usize - data.as_ptr() as usize;
+                    let name = found.file.unwrap_or_else(|| {
                         let shard = path.file_name().unwrap_or_default().to_string_lossy();
                         format!("{shard}-{number}")
                     });
                     Ok(Sharded {
                         name: name.into(),
-                        label: label - 1,
-                        synset: texts[1].clone(),
+                        label: found.label - 1,
+                        synset: found.synset,
                         place: Place::Record(
                             shard as u32,
                             record.offset + (HEADER + start) as u64,
-                            bytes.len() as u32,
+                            found.image.len() as u32,
                         ),
                     })
                 }
                 Err(error) => Err(error.to_string()),
             };
-            debug_assert!(record.frame.len() >= HEADER + FOOTER);
             match image {
                 Ok(image) => images.push(image),
                 Err(what) => return Err(reader.bad_record(SHARD, &what).into()),
@@ -238,26 +239,35 @@ pub fn shards(
     Ok((Origin::Shards(opened), images))
 }
 
-/// Label, image file, and then file name and synset, of a record.
-#[allow(clippy::type_complexity)]
-fn describe(data: &[u8]) -> Result<(i64, &[u8], [Option<String>; 2]), BadExample> {
-    let (mut label, mut image, mut texts) = (None, None, [None, None]);
+/// What is wanted of a shard's record.
+struct Described<'a> {
+    image: &'a [u8],
+    label: i64,
+    file: Option<String>,
+    synset: Option<String>,
+}
+
+fn describe(data: &[u8]) -> Result<Described<'_>, BadExample> {
+    let (mut image, mut label, mut file, mut synset) = (None, None, None, None);
     let text = |feature| {
         let bytes = tfrecord::bytes_value(feature)?;
         Ok::<_, BadExample>(bytes.map(|b| String::from_utf8_lossy(b).into_owned()))
     };
     for entry in tfrecord::entries(data) {
         match entry? {
-            (b"image/class/label", feature) => label = tfrecord::int_value(feature)?,
             (b"image/encoded", feature) => image = tfrecord::bytes_value(feature)?,
-            (b"image/filename", feature) => texts[0] = text(feature)?,
-            (b"image/class/synset", feature) => texts[1] = text(feature)?,
+            (b"image/class/label", feature) => label = tfrecord::int_value(feature)?,
+            (b"image/filename", feature) => file = text(feature)?,
+            (b"image/class/synset", feature) => synset = text(feature)?,
             _ => {}
         }
     }
-    let image = image.ok_or(BadExample::Feature("image/encoded", "bytes value"))?;
-    let label = label.ok_or(BadExample::Feature("image/class/label", "integer"))?;
-    Ok((label, image, texts))
+    Ok(Described {
+        image: image.ok_or(BadExample::Feature("image/encoded", "bytes value"))?,
+        label: label.ok_or(BadExample::Feature("image/class/label", "integer"))?,
+        file,
+        synset,
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,10 @@ use crate::fs;
 use crate::image::Shape;
 
 pub mod cifar;
+pub mod idx;
 pub mod matlab;
+pub mod stl10;
+pub mod svhn;
 
 /// Some images of a part, and their labels.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,9 @@ pub type Reader = fn(&Opened, Each) -> Result<(), StageError>;
 pub fn find(name: &str) -> Option<Reader> {
     match name {
         "cifar" => Some(cifar::read),
+        "idx" => Some(idx::read),
+        "stl10" => Some(stl10::read),
+        "svhn" => Some(svhn::read),
         _ => None,
     }
 }
@@ -109,4 +115,81 @@ pub fn damaged(archive: &Path, member: Option<&str>, what: impl std::fmt::Displa
     let member = member.map_or(String::new(), |member| format!(" {member}:"));
     StageError::failed(format!("{}:{member} {what}", archive.display()))
         .help("the archive is damaged, or not in the layout that `layout` names; get it again")
+}
+
+/// Turns an image that is stored plane by plane and column by column, as MATLAB does, into rows of
+/// pixels.
+fn from_columns(shape: Shape, stored: &[u8], out: &mut [u8]) {
+    let Shape {
+        height,
+        width,
+        channels,
+    } = shape;
+    for (channel, plane) in stored.chunks_exact(height * width).enumerate() {
+        for (column, values) in plane.chunks_exact(height).enumerate() {
+            for (row, value) in values.iter().enumerate() {
+                out[(row * width + column) * channels + channel] = *value;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    //! What tests of readers share.
+
+    use rematch_spec::datasets::Name;
+    use serde_json::json;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// Archives of a dataset, written to a folder.
+    pub fn opened(
+        dataset: &str,
+        layout: Option<&str>,
+        files: &[(&str, &[u8])],
+    ) -> (TempDir, Opened) {
+        let folder = tempfile::tempdir().unwrap();
+        let params: Download =
+            serde_json::from_value(json!({"dataset": dataset, "layout": layout})).unwrap();
+        let source = params.source().unwrap();
+        let wanted = params.archives();
+        let archives = wanted.iter().map(|archive| {
+            let (_, content) = files.iter().find(|f| f.0 == archive.name).unwrap();
+            let path = folder.path().join(&archive.name);
+            fs::write(&path, content).unwrap();
+            (archive.name.as_str(), path)
+        });
+        let extras = &Name::find(dataset).unwrap().dataset().extras;
+        let extras = extras
+            .iter()
+            .map(|extra| (extra.output.as_str(), folder.path().join(&extra.file)));
+        let opened = Opened {
+            archives: archives.collect(),
+            extras: extras.collect(),
+            params,
+            source,
+        };
+        (folder, opened)
+    }
+
+    /// All that a reader yields.
+    pub fn read_all(reader: Reader, opened: &Opened) -> Result<Vec<Batch>, StageError> {
+        let mut batches = Vec::new();
+        reader(opened, &mut |batch| {
+            batches.push(batch);
+            Ok(())
+        })?;
+        Ok(batches)
+    }
+
+    #[test]
+    fn every_dataset_has_its_reader() {
+        for dataset in rematch_spec::datasets::all() {
+            for source in &dataset.sources {
+                assert!(find(&source.reader).is_some(), "{}", source.reader);
+            }
+        }
+    }
 }

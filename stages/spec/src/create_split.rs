@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::input::Inputs;
+use crate::input::{Input, Inputs};
 use crate::kind::{Invalid, Output, Stage};
 
 /// Picks the labeled records of a split (FixMatch `create_split.py`, spec/fixmatch.md 2.5): classes
@@ -20,6 +20,11 @@ pub struct CreateSplit {
     /// Treats all classes as equally frequent, which the originals do for STL-10.
     #[serde(default)]
     pub uniform: bool,
+    /// STL-10's own file of ten label sets, a line each. Where exactly 1,000 records are to be picked,
+    /// the line number `seed`, counted from 0, is the split, as in the originals; `train` must then
+    /// begin with STL-10's training records. Other sizes are drawn as ever.
+    #[serde(default)]
+    pub folds: Option<Input>,
 }
 
 impl Stage for CreateSplit {

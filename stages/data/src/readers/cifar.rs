@@ -157,7 +157,7 @@ fn parse_python(file: &[u8], labels: &str) -> Result<File, String> {
 
 /// Variables `data` [N, 3072] and the labels, [N, 1], column by column.
 fn parse_matlab(file: &[u8], labels: &str) -> Result<File, String> {
-    let variables = matlab::variables(file, LARGEST as usize)?;
+    let variables = matlab::variables(file, LARGEST)?;
     let find = |name: &str| {
         variables
             .iter()

@@ -1,20 +1,275 @@
-//! A reader for MATLAB 5 files, as much of it as CIFAR's batches need: matrices of bytes, plain or
-//! compressed, little-endian.
+//! A reader for MATLAB 5 files, as much of it as CIFAR and SVHN need: matrices of numbers, plain or
+//! compressed, little-endian, of which only those that are asked for are unpacked.
 //!
 //! A file is a header of 128 bytes and elements; an element is a type, a size and that many bytes,
 //! padded to 8. A matrix is an element of elements: flags, dimensions, name, values.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use flate2::read::ZlibDecoder;
 
-/// Numbers of one byte, with sign or without.
+/// Numbers of one byte, with sign or without, and of eight bytes with a fraction.
 const INT8: u32 = 1;
 const UINT8: u32 = 2;
+const DOUBLE: u32 = 9;
 const MATRIX: u32 = 14;
 const COMPRESSED: u32 = 15;
 /// Class of a matrix of unsigned bytes.
 const UINT8_CLASS: u32 = 9;
+/// Classes of matrices of numbers; others have no plain values.
+const NUMBERS: std::ops::RangeInclusive<u32> = 6..=15;
+/// Most bytes of the elements in front of a matrix's values.
+const HEAD: u64 = 4096;
+/// Most bytes behind the values of a compressed matrix: padding.
+const TAIL: u64 = 64;
+
+const CUT: &str = "the file is cut off";
+
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => CUT.into(),
+        _ => format!("a damaged compressed element: {error}"),
+    }
+}
+
+/// The matrices of a file, one after the other.
+pub struct Matrices<R> {
+    input: Counted<R>,
+    /// Where the current element ends.
+    end: u64,
+}
+
+/// Knows how many bytes were read.
+struct Counted<R> {
+    input: R,
+    at: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// A matrix whose values were not read yet.
+pub struct Matrix<'a> {
+    /// Its name.
+    pub name: String,
+    /// Rows, columns and so on.
+    pub dimensions: Vec<usize>,
+    /// Bytes that its values take.
+    pub size: u64,
+    class: u32,
+    /// How values are stored; a matrix of fractions may be stored as bytes.
+    kind: u32,
+    content: Box<dyn Read + 'a>,
+    compressed: bool,
+}
+
+impl<R: Read> Matrices<R> {
+    /// Reads the file's header.
+    pub fn new(input: R) -> Result<Self, String> {
+        let mut input = Counted { input, at: 0 };
+        let mut header = [0; 128];
+        let read = input.read_exact(&mut header);
+        read.map_err(|_| "it is too short for a MATLAB file".to_owned())?;
+        match &header[124..] {
+            [0, 1, b'I', b'M'] => Ok(Self { input, end: 128 }),
+            [1, 0, b'M', b'I'] => Err("it is big-endian, which the official files are not".into()),
+            _ => Err("it is no MATLAB 5 file".into()),
+        }
+    }
+
+    /// The next matrix; what was left of the last one is passed over without unpacking it.
+    pub fn next(&mut self) -> Result<Option<Matrix<'_>>, String> {
+        let kind = loop {
+            let left = self.end.saturating_sub(self.input.at);
+            let passed = io::copy(&mut (&mut self.input).take(left), &mut io::sink());
+            if passed.map_err(|e| words(&e))? != left {
+                return Err(CUT.into());
+            }
+            let mut tag = Vec::new();
+            let read = (&mut self.input).take(8).read_to_end(&mut tag);
+            read.map_err(|e| words(&e))?;
+            let (kind, size) = match <[u8; 8]>::try_from(tag) {
+                Ok(tag) => plain_tag(tag),
+                Err(tag) if tag.is_empty() => return Ok(None),
+                Err(_) => return Err(CUT.into()),
+            };
+            self.end = self.input.at + size;
+            if kind == MATRIX || kind == COMPRESSED {
+                break kind;
+            }
+        };
+        let size = self.end - self.input.at;
+        let content = (&mut self.input).take(size);
+        if kind == MATRIX {
+            return Matrix::open(Box::new(content), false).map(Some);
+        }
+        let mut content = ZlibDecoder::new(content);
+        let mut tag = [0; 8];
+        content.read_exact(&mut tag).map_err(|e| words(&e))?;
+        let (kind, _) = plain_tag(tag);
+        if kind != MATRIX {
+            return Err(format!("a compressed element of type {kind}"));
+        }
+        Matrix::open(Box::new(content), true).map(Some)
+    }
+}
+
+/// Type and size of an element.
+fn plain_tag(tag: [u8; 8]) -> (u32, u64) {
+    let [a, b, c, d, e, f, g, h] = tag;
+    (
+        u32::from_le_bytes([a, b, c, d]),
+        u32::from_le_bytes([e, f, g, h]).into(),
+    )
+}
+
+/// The tag of an element inside a matrix: type, size, and the content where it stands in the tag, as
+/// up to 4 bytes may.
+fn inner_tag(content: &mut dyn Read) -> Result<(u32, u64, Option<[u8; 4]>), String> {
+    let mut tag = [0; 8];
+    content.read_exact(&mut tag).map_err(|e| words(&e))?;
+    let (kind, size) = plain_tag(tag);
+    if kind >> 16 == 0 {
+        return Ok((kind, size, None));
+    }
+    let size = u64::from(kind >> 16);
+    if size > 4 {
+        return Err("a short element of more than 4 bytes".into());
+    }
+    let [_, _, _, _, bytes @ ..] = tag;
+    Ok((kind & 0xffff, size, Some(bytes)))
+}
+
+/// A small element inside a matrix, with its padding.
+fn small(content: &mut dyn Read) -> Result<Vec<u8>, String> {
+    let (_, size, short) = inner_tag(content)?;
+    if let Some(bytes) = short {
+        return Ok(bytes[..size as usize].to_vec());
+    }
+    if size > HEAD {
+        return Err(format!("a matrix with a head of {size} bytes"));
+    }
+    let mut bytes = vec![0; size.next_multiple_of(8) as usize];
+    content.read_exact(&mut bytes).map_err(|e| words(&e))?;
+    bytes.truncate(size as usize);
+    Ok(bytes)
+}
+
+impl<'a> Matrix<'a> {
+    fn open(mut content: Box<dyn Read + 'a>, compressed: bool) -> Result<Self, String> {
+        let flags = small(&mut content)?;
+        let class = u32::from(*flags.first().ok_or("a matrix without flags")?);
+        let dimensions = small(&mut content)?;
+        let name = small(&mut content)?;
+        let name = String::from_utf8_lossy(&name).into_owned();
+        let sizes = dimensions
+            .chunks_exact(4)
+            .map(|d| i32::from_le_bytes([d[0], d[1], d[2], d[3]]));
+        let dimensions: Option<Vec<usize>> = sizes.map(|d| usize::try_from(d).ok()).collect();
+        let dimensions = dimensions.ok_or_else(|| format!("`{name}` has a negative size"))?;
+        let (mut kind, mut size) = (0, 0);
+        if NUMBERS.contains(&class) {
+            let short;
+            (kind, size, short) = inner_tag(&mut content)?;
+            if let Some(bytes) = short {
+                content = Box::new(io::Cursor::new(bytes).take(size));
+            }
+        }
+        Ok(Self {
+            name,
+            dimensions,
+            size,
+            class,
+            kind,
+            content,
+            compressed,
+        })
+    }
+
+    /// How many values it has by its dimensions, where they are bytes; an error where they are not, or
+    /// where that is not how many are there.
+    pub fn bytes(&self) -> Result<u64, String> {
+        if self.kind != UINT8 && self.kind != INT8 {
+            let (name, kind) = (&self.name, self.kind);
+            return Err(format!("`{name}` stores bytes as type {kind}"));
+        }
+        self.count(1)
+    }
+
+    fn count(&self, width: u64) -> Result<u64, String> {
+        let mut dimensions = self.dimensions.iter();
+        let count = dimensions.try_fold(1u64, |all, d| all.checked_mul(*d as u64));
+        match count {
+            Some(count) if count.checked_mul(width) == Some(self.size) => Ok(count),
+            _ => Err(format!(
+                "`{}` is {:?} but has {} values",
+                self.name,
+                self.dimensions,
+                self.size / width
+            )),
+        }
+    }
+
+    /// Reads the next values, as they are stored.
+    pub fn fill(&mut self, buffer: &mut [u8]) -> Result<(), String> {
+        self.content.read_exact(buffer).map_err(|e| words(&e))
+    }
+
+    /// Reads what is behind the values, so that a wrong checksum is noticed.
+    pub fn finish(mut self) -> Result<(), String> {
+        if !self.compressed {
+            return Ok(());
+        }
+        let mut rest = (&mut self.content).take(TAIL);
+        io::copy(&mut rest, &mut io::sink()).map_err(|e| words(&e))?;
+        if rest.limit() == 0 {
+            return Err(format!("`{}` unpacks to more than its values", self.name));
+        }
+        Ok(())
+    }
+
+    /// All values as they are stored, up to `limit` bytes.
+    fn stored(mut self, limit: u64) -> Result<Vec<u8>, String> {
+        if self.size > limit {
+            return Err(format!(
+                "an element that unpacks to more than {limit} bytes"
+            ));
+        }
+        // Grown as bytes come: the size may lie.
+        let mut values = Vec::new();
+        let read = (&mut self.content).take(self.size).read_to_end(&mut values);
+        read.map_err(|e| words(&e))?;
+        if values.len() as u64 != self.size {
+            return Err(CUT.into());
+        }
+        self.finish()?;
+        Ok(values)
+    }
+
+    /// All values as whole numbers from 0 to 255, up to `limit` of them: bytes, or fractions that have none.
+    pub fn small_numbers(self, limit: u64) -> Result<Vec<u8>, String> {
+        if self.kind != DOUBLE {
+            self.bytes()?;
+            return self.stored(limit);
+        }
+        self.count(8)?;
+        let name = self.name.clone();
+        let stored = self.stored(limit.saturating_mul(8))?;
+        let (numbers, _) = stored.as_chunks::<8>();
+        let byte = |bytes: &[u8; 8]| {
+            let number = f64::from_le_bytes(*bytes);
+            let byte = number as u8;
+            (f64::from(byte) == number).then_some(byte)
+        };
+        let numbers: Option<Vec<u8>> = numbers.iter().map(byte).collect();
+        numbers.ok_or_else(|| format!("`{name}` holds other things than small numbers"))
+    }
+}
 
 /// A matrix of bytes.
 pub struct Variable {
@@ -26,103 +281,27 @@ pub struct Variable {
     pub values: Vec<u8>,
 }
 
-/// All variables that are matrices of bytes; others are left out. No element may unpack to more
-/// than `limit` bytes.
-pub fn variables(file: &[u8], limit: usize) -> Result<Vec<Variable>, String> {
-    let header = file.get(..128).ok_or("it is too short for a MATLAB file")?;
-    match &header[124..] {
-        [0, 1, b'I', b'M'] => {}
-        [1, 0, b'M', b'I'] => {
-            return Err("it is big-endian, which the official batches are not".into());
-        }
-        _ => return Err("it is no MATLAB 5 file".into()),
-    }
-    let mut rest = &file[128..];
+/// All variables that are matrices of bytes; others are left out. None may have more than `limit`
+/// values.
+pub fn variables(file: &[u8], limit: u64) -> Result<Vec<Variable>, String> {
+    let mut matrices = Matrices::new(file)?;
     let mut found = Vec::new();
-    while !rest.is_empty() {
-        let (kind, content) = element(&mut rest, false)?;
-        match kind {
-            MATRIX => found.extend(matrix(content)?),
-            COMPRESSED => {
-                let mut unpacked = Vec::new();
-                let read = ZlibDecoder::new(content)
-                    .take(limit as u64 + 1)
-                    .read_to_end(&mut unpacked);
-                read.map_err(|e| format!("a damaged compressed element: {e}"))?;
-                if unpacked.len() > limit {
-                    return Err(format!(
-                        "an element that unpacks to more than {limit} bytes"
-                    ));
-                }
-                let mut inner = &unpacked[..];
-                if let (MATRIX, content) = element(&mut inner, false)? {
-                    found.extend(matrix(content)?);
-                }
-            }
-            _ => {}
+    while let Some(matrix) = matrices.next()? {
+        if matrix.class != UINT8_CLASS {
+            continue;
         }
+        matrix.bytes()?;
+        found.push(Variable {
+            name: matrix.name.clone(),
+            dimensions: matrix.dimensions.clone(),
+            values: matrix.stored(limit)?,
+        });
     }
     Ok(found)
 }
 
-/// Takes one element off the front. Those inside a matrix are padded to 8 bytes, and have a short
-/// form in which up to 4 bytes of content stand in the tag.
-fn element<'a>(rest: &mut &'a [u8], inside: bool) -> Result<(u32, &'a [u8]), String> {
-    const CUT: &str = "the file is cut off";
-    let (tag, after) = rest.split_first_chunk::<8>().ok_or(CUT)?;
-    let kind = u32::from_le_bytes([tag[0], tag[1], tag[2], tag[3]]);
-    if inside && kind >> 16 != 0 {
-        let size = (kind >> 16) as usize;
-        let content = rest[4..8]
-            .get(..size)
-            .ok_or("a short element of more than 4 bytes")?;
-        *rest = after;
-        return Ok((kind & 0xffff, content));
-    }
-    let size = u32::from_le_bytes([tag[4], tag[5], tag[6], tag[7]]) as usize;
-    let (content, after) = after.split_at_checked(size).ok_or(CUT)?;
-    let padding = if inside { (8 - size % 8) % 8 } else { 0 };
-    *rest = after.get(padding..).unwrap_or_default();
-    Ok((kind, content))
-}
-
-/// Reads a matrix; `None` for one that is not of bytes.
-fn matrix(mut rest: &[u8]) -> Result<Option<Variable>, String> {
-    let (_, flags) = element(&mut rest, true)?;
-    let class = u32::from(*flags.first().ok_or("a matrix without flags")?);
-    let (_, dimensions) = element(&mut rest, true)?;
-    let dimensions = dimensions
-        .chunks_exact(4)
-        .map(|d| i32::from_le_bytes([d[0], d[1], d[2], d[3]]));
-    let dimensions: Option<Vec<usize>> = dimensions.map(|d| usize::try_from(d).ok()).collect();
-    let (_, name) = element(&mut rest, true)?;
-    let name = String::from_utf8_lossy(name).into_owned();
-    if class != UINT8_CLASS {
-        return Ok(None);
-    }
-    let dimensions = dimensions.ok_or_else(|| format!("`{name}` has a negative size"))?;
-    let (kind, values) = element(&mut rest, true)?;
-    if kind != UINT8 && kind != INT8 {
-        return Err(format!("`{name}` stores bytes as type {kind}"));
-    }
-    let size = dimensions
-        .iter()
-        .try_fold(1usize, |all, d| all.checked_mul(*d));
-    if size != Some(values.len()) {
-        return Err(format!(
-            "`{name}` is {dimensions:?} but has {} values",
-            values.len()
-        ));
-    }
-    Ok(Some(Variable {
-        name,
-        dimensions,
-        values: values.to_vec(),
-    }))
-}
-
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::io::Write;
 
@@ -138,7 +317,7 @@ pub mod tests {
     }
 
     /// Matrices of bytes, every second one compressed, small contents in the short form.
-    pub fn file(variables: &[(&str, &[i32], &[u8])]) -> Vec<u8> {
+    pub(crate) fn file(variables: &[(&str, &[i32], &[u8])]) -> Vec<u8> {
         let mut out = vec![b' '; 124];
         out.extend([0, 1, b'I', b'M']);
         for (n, (name, dimensions, values)) in variables.iter().enumerate() {
@@ -207,6 +386,51 @@ pub mod tests {
         .err()
         .unwrap();
         assert_eq!(error, "an element that unpacks to more than 50000 bytes");
+    }
+
+    #[test]
+    fn a_wrong_checksum_and_bytes_behind_the_values_are_noticed() {
+        let mut damaged = file(&[("a", &[1, 1], &[1]), ("b", &[1, 9], &[7; 9])]);
+        *damaged.last_mut().unwrap() ^= 1;
+        let error = variables(&damaged, 1000).err().unwrap();
+        assert!(error.starts_with("a damaged compressed element"), "{error}");
+
+        let mut content = Vec::new();
+        put(&mut content, 6, &[UINT8_CLASS as u8, 0, 0, 0, 0, 0, 0, 0]);
+        put(&mut content, 5, &[1, 0, 0, 0, 9, 0, 0, 0]);
+        put(&mut content, 1, b"b");
+        put(&mut content, UINT8, &[7; 9]);
+        content.resize(1 << 20, 0);
+        let mut packer = ZlibEncoder::new(Vec::new(), Compression::fast());
+        let mut whole = Vec::new();
+        put(&mut whole, MATRIX, &content);
+        packer.write_all(&whole).unwrap();
+        let packed = packer.finish().unwrap();
+        let mut bomb = file(&[]);
+        bomb.extend(COMPRESSED.to_le_bytes());
+        bomb.extend((packed.len() as u32).to_le_bytes());
+        bomb.extend(packed);
+        let error = variables(&bomb, 1000).err().unwrap();
+        assert_eq!(error, "`b` unpacks to more than its values");
+    }
+
+    #[test]
+    fn fractions_that_are_whole_are_numbers_too() {
+        let matrix = |values: [f64; 2]| {
+            let mut content = Vec::new();
+            put(&mut content, 6, &[6, 0, 0, 0, 0, 0, 0, 0]);
+            put(&mut content, 5, &[2, 0, 0, 0, 1, 0, 0, 0]);
+            put(&mut content, 1, b"y");
+            put(&mut content, DOUBLE, &values.map(f64::to_le_bytes).concat());
+            let mut whole = file(&[]);
+            put(&mut whole, MATRIX, &content);
+            let mut matrices = Matrices::new(&whole[..]).unwrap();
+            matrices.next().unwrap().unwrap().small_numbers(10)
+        };
+        assert_eq!(matrix([1.0, 10.0]).unwrap(), [1, 10]);
+        for wrong in [1.5, -1.0, 256.0, f64::NAN] {
+            assert!(matrix([1.0, wrong]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

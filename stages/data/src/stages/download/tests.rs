@@ -8,6 +8,7 @@ use tar::EntryType;
 use super::*;
 use crate::archive::tests::pack;
 use crate::child::tests::{Lines, job};
+use crate::png;
 use crate::records::Records;
 use crate::testing::shared;
 
@@ -207,4 +208,174 @@ fn real_images_keep_their_pixels() {
             assert_eq!(train.image(n)[pixel * 3..][..3], planes);
         }
     }
+}
+
+/// Unpacks a tar.xz of the shared folder; `None`, said aloud, where it or a program for it is missing.
+fn unpack(archive: &str) -> Option<tempfile::TempDir> {
+    let archive = shared(archive)?;
+    let folder = tempfile::tempdir().unwrap();
+    let tar = std::process::Command::new("tar")
+        .arg("-xJf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(folder.path())
+        .output();
+    if tar.is_ok_and(|tar| tar.status.success()) {
+        return Some(folder);
+    }
+    eprintln!("skipped: no program here unpacks {}", archive.display());
+    None
+}
+
+/// Parameters with idx files of a folder in the official order.
+fn idx_files(dataset: &str, folder: &Path) -> Value {
+    let files: Vec<Value> = [
+        "train-images-idx3",
+        "train-labels-idx1",
+        "t10k-images-idx3",
+        "t10k-labels-idx1",
+    ]
+    .iter()
+    .map(|name| json!({"$input": folder.join(format!("{name}-ubyte"))}))
+    .collect();
+    json!({"dataset": dataset, "file": files})
+}
+
+#[test]
+fn the_whole_of_mnist_keeps_its_pixels_and_labels() {
+    let Some(real) = unpack("data/mnist/mnist_idx.tar.xz") else {
+        return;
+    };
+    let work = tempfile::tempdir().unwrap();
+    let report = download(work.path(), idx_files("mnist", real.path()))
+        .0
+        .unwrap();
+    assert_eq!(
+        (report.metrics["train"], report.metrics["test"]),
+        (60000.0, 10000.0)
+    );
+    for (part, name) in [("train", "train"), ("test", "t10k")] {
+        let records = read(work.path(), &format!("{part}.tfrecord"));
+        assert_eq!(records.shape().bytes(), 784);
+        let images = fs::read(&real.path().join(format!("{name}-images-idx3-ubyte"))).unwrap();
+        assert!(records.images == images[16..], "{part}");
+        let labels = fs::read(&real.path().join(format!("{name}-labels-idx1-ubyte"))).unwrap();
+        let labels: Vec<i64> = labels[8..].iter().map(|label| i64::from(*label)).collect();
+        assert!(records.labels == labels, "{part}");
+    }
+}
+
+#[test]
+fn a_part_of_fashion_mnist_is_read_with_a_warning() {
+    let Some(real) = unpack("data/fashion_mnist/fashion_mnist_part.tar.xz") else {
+        return;
+    };
+    let work = tempfile::tempdir().unwrap();
+    let (result, lines) = download(work.path(), idx_files("fashion_mnist", real.path()));
+    assert_eq!(result.unwrap().metrics["train"], 1813.0);
+    let warnings = warnings(&lines);
+    assert!(
+        warnings
+            .iter()
+            .any(|w| w.contains("1813 records of `train` here; officially it has 60000"))
+    );
+    let train = read(work.path(), "train.tfrecord");
+    let images = fs::read(&real.path().join("train-images-idx3-ubyte")).unwrap();
+    for n in [0, 1812] {
+        let image = &images[16 + n * 784..][..784];
+        assert_eq!(train.image(n)[32 * 2 + 2..][..28], image[..28]);
+        assert_eq!(train.image(n)[32 * 29 + 2..][..28], image[27 * 28..]);
+    }
+}
+
+/// SVHN's first 1083 images, written as its own file has them.
+#[test]
+fn real_svhn_digits_survive_their_format() {
+    let Some(real) = unpack("data/svhn/svhn_first1083.tar.xz") else {
+        return;
+    };
+    let (mut stored, mut y, mut images) = (Vec::new(), Vec::new(), Vec::new());
+    for path in fs::list(&real.path().join("train")).unwrap() {
+        let image = png::decode(&fs::read(&path).unwrap()).unwrap();
+        for channel in 0..3 {
+            for column in 0..32 {
+                stored.extend((0..32).map(|row| image.data[(row * 32 + column) * 3 + channel]));
+            }
+        }
+        images.extend(image.data);
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let digit: u8 = name.split_once('_').unwrap().1.parse().unwrap();
+        y.push(if digit == 0 { 10 } else { digit });
+    }
+    let count = y.len() as i32;
+    let mat = readers::matlab::tests::file(&[
+        ("about", &[1, 1], b"x"),
+        ("X", &[32, 32, 3, count], &stored),
+        ("y", &[count, 1], &y),
+    ]);
+    let work = tempfile::tempdir().unwrap();
+    // Under the official names, in another order than the official one.
+    let files = ["test_32x32.mat", "train_32x32.mat"].map(|name| {
+        let path = work.path().join(name);
+        fs::write(&path, &mat).unwrap();
+        json!({"$input": path})
+    });
+    let params = json!({"dataset": "svhn_noextra", "file": files});
+    assert_eq!(
+        download(work.path(), params).0.unwrap().metrics["train"],
+        1083.0
+    );
+    let train = read(work.path(), "train.tfrecord");
+    assert!(train.images == images);
+    // Digit d is class d - 1, digit 0 class 9.
+    let digits = [66, 227, 141, 134, 110, 112, 78, 70, 78, 67];
+    for (digit, expected) in digits.into_iter().enumerate() {
+        let class = (digit as i64 + 9) % 10;
+        let found = train.labels.iter().filter(|label| **label == class).count();
+        assert_eq!(found, expected, "digit {digit}");
+    }
+}
+
+/// CIFAR-10's first images in archives of all three layouts, which a script of the shared folder makes.
+#[test]
+fn layouts_of_real_images_give_the_same_records() {
+    let Some(script) = shared("data/cifar10/make_archives.py") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let python = std::process::Command::new("python3")
+        .arg(&script)
+        .arg(folder.path())
+        .args(["--subset", "20", "--formats", "binary,python,matlab"])
+        .output();
+    if !python.is_ok_and(|python| python.status.success()) {
+        eprintln!("skipped: no python3 here runs {}", script.display());
+        return;
+    }
+    let mut all = Vec::new();
+    for layout in ["matlab", "python", "binary"] {
+        let work = tempfile::tempdir().unwrap();
+        let file = folder.path().join(format!("cifar-10-{layout}.tar.gz"));
+        let params = json!({"dataset": "cifar10", "layout": layout, "file": {"$input": file}});
+        let report = download(work.path(), params).0.unwrap();
+        assert_eq!(
+            (report.metrics["train"], report.metrics["test"]),
+            (100.0, 20.0)
+        );
+        all.push([
+            read(work.path(), "train.tfrecord"),
+            read(work.path(), "test.tfrecord"),
+        ]);
+    }
+    assert!(all[0] == all[1] && all[1] == all[2]);
+}
+
+#[test]
+fn parts_that_are_not_asked_for_are_not_made() {
+    let work = tempfile::tempdir().unwrap();
+    let mut params = archive(work.path(), &batches(&[0, 1, 2, 3, 4, 5]));
+    params["parts"] = json!(["test"]);
+    download(work.path(), params).0.unwrap();
+    assert_eq!(read(work.path(), "test.tfrecord").labels, [5, 6]);
+    assert!(!work.path().join("out/train.tfrecord").exists());
 }

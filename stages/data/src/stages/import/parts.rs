@@ -237,7 +237,7 @@ fn listed(params: &Import) -> Result<(Vec<Part>, Vec<String>), StageError> {
             images,
         });
     }
-    Ok((parts, by_label(names)))
+    Ok((parts, by_label(&names)))
 }
 
 /// A path and a label, apart.
@@ -280,7 +280,7 @@ fn place(origin: &Origin, path: &Path) -> Result<Place, String> {
 }
 
 /// Names by label, from 0 without gaps.
-fn by_label(names: BTreeMap<i64, String>) -> Vec<String> {
+fn by_label(names: &BTreeMap<i64, String>) -> Vec<String> {
     let last = names.keys().next_back().map_or(-1, |label| *label);
     let name = |label| names.get(&label).cloned().unwrap_or(label.to_string());
     (0..=last).map(name).collect()
@@ -358,7 +358,7 @@ fn sharded(
         });
     }
     if wanted.is_none() {
-        classes = by_label(names);
+        classes = by_label(&names);
     }
     Ok((parts, classes))
 }
