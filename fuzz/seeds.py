@@ -18,6 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BETWEEN = "\n%%%\n"
+IMAGES = sorted((ROOT / "stages" / "data" / "tests" / "image_files").iterdir())
 DIGEST = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
 
 
@@ -45,6 +46,8 @@ def all_seeds():
         "pattern": PATTERNS + ["\n".join(PATTERNS)],
         "split": ["cifar10.3@40-1", "cifar10.0@4000-5000", "cifar10.5@10-1", "svhn.1@250-1", "stl10.2@1000-500", "cifar100_LT_50.1@50-1"],
         "params": [bytes([n]) + json.dumps(params).encode() for n in range(7) for params in stages],
+        "split": ["cifar10.3@40-1", "cifar10.0@4000-5000", "cifar10.5@10-1", "svhn.1@250-1"],
+        "params": [bytes([n]) + json.dumps(params).encode() for n in range(16) for params in stages],
         "job_file": [json.dumps(job(params)) for params in stages[:12]],
         "messages": ["\n".join(EVENTS) + "\n", *EVENTS, json.dumps(REPORT)],
         "key": [f"{a} {b}" for a in jsons for b in jsons],
@@ -59,6 +62,7 @@ def all_seeds():
         "records": [record(example(b"image", 3)), example(b"image", 3), record(b"") + record(b"x")],
         "events": [event(0, b""), event(7, b"train/loss"), event(1, b"accuracy") + event(2, b"x")],
         "png": [png(2, 3, color, depth) for color in (0, 2, 3, 4, 6) for depth in (8,)],
+        "image_file": [bytes([n]) + path.read_bytes() for path in IMAGES for n in (0, 6, 12, 200)],
         "augment": ["d.d.d", "d.d.rac", "d.d.rac5", "ms.m.r2_10_50", "x.d.ctac", "s.x.aac", "d.d.kekmodel"],
     }
 
@@ -252,6 +256,8 @@ FILE = {"$input": "/a"}
 PARAMS = [
     {"dataset": "cifar10", "layout": "python", "mirror": "/m"},
     {"dataset": "shapes"},
+    {"folder": FILE, "size": 32, "resize": "fit", "channels": 1, "names": "suffix", "ignore": ["a*"], "balance": 9},
+    {"archives": [FILE], "lists": {"train": FILE, "test": [FILE]}, "skip_damaged": True, "alpha": "white"},
     {"train": FILE},
     {"train": {"$input": 0}, "seed": 1, "size": 40},
     {"algorithm": "fixmatch", "labeled": FILE, "unlabeled": FILE, "test": [FILE, FILE], "seed": 1},

@@ -19,6 +19,31 @@ fn pipelines(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Stands for the folders of users' own data that pipelines of `pipelines/prepare` take.
+fn data(project: &Project) -> String {
+    let domains = [
+        "clipart",
+        "infograph",
+        "painting",
+        "quickdraw",
+        "real",
+        "sketch",
+    ];
+    let archives = domains.iter().flat_map(|name| {
+        ["{}.zip", "{}_train.txt", "{}_test.txt"].map(|file| file.replace("{}", name))
+    });
+    let others = ["train.csv", "val.csv", "test.csv", "10percent.txt"];
+    let folders = ["train/a/1.png", "val/a/1.png", "test/a/1.png"];
+    let all = others.iter().chain(&folders).map(|&name| name.to_owned());
+    for name in all.chain(archives) {
+        let name = format!("data/{name}");
+        std::fs::create_dir_all(project.path(&name).parent().unwrap()).unwrap();
+        project.file(&name, "");
+    }
+    let folder = project.path("data");
+    format!("folder={}", folder.display())
+}
+
 #[test]
 fn every_shipped_pipeline_expands_and_opens_with_what_it_is() {
     let project = Project::new("stages: {}\n");
@@ -26,9 +51,15 @@ fn every_shipped_pipeline_expands_and_opens_with_what_it_is() {
     pipelines(&root().join("pipelines"), &mut found);
     assert!(found.len() >= 2, "{found:?}");
     for path in found {
-        let ran = project
-            .run(&["plan", path.to_str().unwrap(), "--json"])
-            .code(0);
+        let mut words = vec!["plan", path.to_str().unwrap(), "--json"];
+        let folder = data(&project);
+        if std::fs::read_to_string(&path)
+            .unwrap()
+            .contains("\n  folder: ")
+        {
+            words.extend(["--set", &folder]);
+        }
+        let ran = project.run(&words).code(0);
         assert!(
             !ran.json()["jobs"].as_array().unwrap().is_empty(),
             "{}",

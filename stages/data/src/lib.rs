@@ -6,7 +6,7 @@
 //! - [`fs`]: file functions whose errors name the path;
 //! - [`proto`], [`tfrecord`], [`png`], [`json`]: formats;
 //! - [`records`]: sets of TFRecord files as a whole;
-//! - [`folder`]: folders of image files;
+//! - [`folder`], [`origin`]: folders of image files, zip archives, and shards;
 //! - [`events`]: TensorBoard's files;
 //! - [`http`], [`checksum`], [`archive`], [`readers`]: official archives, from wherever they lie;
 //! - [`shapes`]: the generated dataset;
@@ -30,6 +30,7 @@ pub mod image;
 pub mod image_set;
 pub mod json;
 pub mod mt19937;
+pub mod origin;
 pub mod png;
 pub mod proto;
 pub mod readers;

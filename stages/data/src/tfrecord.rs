@@ -319,7 +319,7 @@ impl<'a> Example<'a> {
 }
 
 /// Name and content of every feature of an Example { features: 1 { feature: 1 } }.
-fn entries(data: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8]), Malformed>> {
+pub(crate) fn entries(data: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8]), Malformed>> {
     messages(data, 1)
         .flat_map(|features| match features {
             Ok(features) => Either::Many(messages(features, 1)),
@@ -365,7 +365,7 @@ impl<I: Iterator> Iterator for Either<I> {
 }
 
 /// The only value of a bytes list.
-fn bytes_value(feature: &[u8]) -> Result<Option<&[u8]>, Malformed> {
+pub(crate) fn bytes_value(feature: &[u8]) -> Result<Option<&[u8]>, Malformed> {
     let mut found = None;
     for list in messages(feature, 1) {
         for value in messages(list?, 1) {
@@ -378,7 +378,7 @@ fn bytes_value(feature: &[u8]) -> Result<Option<&[u8]>, Malformed> {
 }
 
 /// The only value of an integer list.
-fn int_value(feature: &[u8]) -> Result<Option<i64>, Malformed> {
+pub(crate) fn int_value(feature: &[u8]) -> Result<Option<i64>, Malformed> {
     let mut found = None;
     for list in messages(feature, 3) {
         for field in Fields(list?) {

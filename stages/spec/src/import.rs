@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::images::{Alpha, Channels, Resize};
-use crate::input::Input;
+use crate::input::{Input, Inputs};
 use crate::kind::{Invalid, Output, Stage};
 
 /// Makes a dataset of folders of image files: `train/<class>/…`, `test/<class>/…` and, where there are
@@ -35,6 +35,25 @@ pub struct Import {
     /// The folder of test images, beside `train`.
     #[serde(default)]
     pub test: Option<Input>,
+    /// How images lie in those folders.
+    #[serde(default)]
+    pub layout: Layout,
+    /// Takes only these classes: files with one class a line, or with the class in the second column of comma-separated ones
+    /// (as the lists of mini-ImageNet's classes have it; `filename,label` is their head). Folders of other classes are
+    /// left out. For `folder` names, and for shards by synset.
+    #[serde(default)]
+    pub classes: Option<Inputs>,
+    /// Takes only these training images: a file with a file's name a line, before the first comma or blank (as the lists of
+    /// ImageNet's 10 % have it; spec/fixmatch.md 11).
+    #[serde(default)]
+    pub only: Option<Input>,
+    /// Takes the images that lists name, in their order, in place of all that lie in folders; their paths lead
+    /// from `folder`, or into `archives` (DomainNet: spec/featmatch.md 3.3).
+    #[serde(default)]
+    pub lists: Option<Lists>,
+    /// Zip archives with the images that `lists` names. Nothing is unpacked to the disk.
+    #[serde(default)]
+    pub archives: Option<Inputs>,
     /// Pixels a side of the square images that are written. Without it all images must already be of one
     /// size, of whatever proportions.
     #[serde(default)]
@@ -72,6 +91,38 @@ pub struct Import {
     /// How images come again that `balance` repeats.
     #[serde(default)]
     pub copies: Copies,
+}
+
+/// Most images of a balanced set: what is planned for each is in memory.
+const MOST: u64 = 50_000_000;
+
+/// How images lie in folders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// Image files in folders of their classes.
+    #[default]
+    Folders,
+    /// TFRecord shards as TensorFlow's ImageNet scripts write them: features `image/encoded`,
+    /// `image/class/label` from 1 and, where it is there, `image/class/synset` and `image/filename`. With
+    /// `folder`, files that begin with `train` and `validation`; otherwise all files in a folder. Classes are
+    /// numbered by label, or by synset where `classes` picks some.
+    Shards,
+}
+
+/// Lists of images: a path and a label from 0 on each line. The class of a label is the folder of its
+/// images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lists {
+    /// The training images.
+    pub train: Inputs,
+    /// The unlabeled images; their labels are not kept.
+    #[serde(default)]
+    pub unlabeled: Option<Inputs>,
+    /// The test images.
+    #[serde(default)]
+    pub test: Option<Inputs>,
 }
 
 fn ignore() -> Vec<String> {
@@ -132,7 +183,23 @@ impl Stage for Import {
                 "either `folder`, or `train`, `unlabeled` and `test`; found both",
             ));
         }
-        if self.folder.is_none() && self.train.is_none() {
+        if self.archives.is_some() && self.lists.is_none() {
+            return Err(Invalid::at(
+                "archives",
+                "archives need `lists`, which say what of them to take",
+            ));
+        }
+        if self.lists.is_some() {
+            let one = self.folder.is_some() != self.archives.is_some();
+            if !one || self.train.is_some() || self.layout != Layout::Folders {
+                let message =
+                    "lists need either `folder` or `archives`, and nothing else, to find images in";
+                return Err(Invalid::at("lists", message));
+            }
+            if self.classes.is_some() {
+                return Err(Invalid::at("classes", "lists say themselves what to take"));
+            }
+        } else if self.folder.is_none() && self.train.is_none() {
             return Err(Invalid::at(
                 "folder",
                 "expected `folder`, with `train` in it, or `train`",
@@ -143,6 +210,12 @@ impl Stage for Import {
         }
         if self.balance == Some(0) {
             return Err(Invalid::at("balance", "expected at least 1 image, found 0"));
+        }
+        if self.balance.is_some_and(|total| total > MOST) {
+            return Err(Invalid::at(
+                "balance",
+                format!("expected at most {MOST} images"),
+            ));
         }
         if let Some(n) = self.ignore.iter().position(String::is_empty) {
             return Err(Invalid::at(

@@ -1,42 +1,33 @@
 //! `import`: folders of image files become a dataset.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
-use rematch_spec::import::{Copies, Import, Names};
+use rematch_spec::import::{Copies, Import};
 use rematch_spec::job::Report;
 use serde::Serialize;
 
 use crate::child::{Child, report};
 use crate::error::StageError;
-use crate::folder::{self, Listing};
 use crate::image::file::Rules;
-use crate::image::intake::{Error, Intake};
+use crate::image::intake::Intake;
 use crate::image::{Image, Shape};
+use crate::origin::Error;
 use crate::tfrecord::{self, Example, Writer};
 use crate::{fs, json, png};
 
 mod copies;
+mod parts;
 
 use copies::{Pick, View};
+use parts::{PARTS, Part};
 
 /// Most records that are in memory at once.
 const CHUNK: usize = 256;
 /// Most bytes of pixels that the records in memory stand for.
 const CHUNK_BYTES: usize = 64 << 20;
-/// Names that a message lists.
-const NAMED: usize = 5;
-
-/// One of the three folders of a dataset.
-struct Part {
-    name: &'static str,
-    folder: PathBuf,
-    images: Vec<PathBuf>,
-    /// The class of every image; 0 in the unlabeled part.
-    labels: Vec<i64>,
-}
 
 /// A line of `sources`.
 #[derive(Serialize)]
@@ -62,20 +53,7 @@ fn is_zero(copy: &u64) -> bool {
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Import = child.params()?;
-    let mut parts = Vec::new();
-    for (name, folder) in folders(&params)? {
-        let listing = folder::list(&folder, &params.ignore, || child.check())?;
-        tell(child, &folder, &listing, &params.ignore);
-        parts.push(Part {
-            name,
-            folder,
-            labels: vec![0; listing.images.len()],
-            images: listing.images,
-        });
-    }
-    let classes = number(&mut parts, params.names)?;
-    check_counts(child, &parts, &classes)?;
-
+    let (parts, classes) = parts::find(child, &params)?;
     let mut converter = Converter {
         child,
         params: &params,
@@ -99,7 +77,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let path = child.output("sources")?;
     let mut sources = BufWriter::new(fs::create(path)?);
     let mut counts = BTreeMap::new();
-    for name in ["train", "unlabeled", "test"] {
+    for name in PARTS {
         let mut writer = Writer::create(child.output(name)?)?;
         let part = parts.iter().position(|part| part.name == name);
         let count = match part {
@@ -116,8 +94,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
             "{skipped} images cannot be read and are left out; the first is {first}"
         ));
     }
-    let map: BTreeMap<usize, &str> = classes.iter().map(String::as_str).enumerate().collect();
-    fs::write(child.output("classes")?, json::python(&map, 2))?;
+    fs::write(child.output("classes")?, json::classes(&classes))?;
     Ok(report([
         ("train", counts["train"] as f64),
         ("unlabeled", counts["unlabeled"] as f64),
@@ -127,155 +104,14 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     ]))
 }
 
-/// The folders that there are, by part.
-fn folders(params: &Import) -> Result<Vec<(&'static str, PathBuf)>, StageError> {
-    let mut found = Vec::new();
-    if let Some(folder) = &params.folder {
-        let folder = folder.path();
-        for name in ["train", "unlabeled", "test"] {
-            let inner = folder.join(name);
-            if std::fs::symlink_metadata(&inner).is_ok() {
-                found.push((name, inner));
-            }
-        }
-        if !found.iter().any(|(name, _)| *name == "train") {
-            let message = format!("{} has no folder `train`", folder.display());
-            return Err(StageError::failed(message).help(
-                "give a folder with train/<class>/… and test/<class>/… in it, or name the folders as `train` and `test`",
-            ));
-        }
-    } else {
-        let named = [
-            ("train", &params.train),
-            ("unlabeled", &params.unlabeled),
-            ("test", &params.test),
-        ];
-        for (name, folder) in named {
-            if let Some(folder) = folder {
-                found.push((name, folder.path().to_owned()));
-            }
-        }
-    }
-    for (name, folder) in &found {
-        if !std::fs::metadata(folder)
-            .map_err(fs::at("look at", folder))?
-            .is_dir()
-        {
-            let message = format!("{} is no folder", folder.display());
-            return Err(
-                StageError::failed(message).help(format!("`{name}` takes a folder of image files"))
-            );
-        }
-    }
-    Ok(found)
-}
-
-/// Says what was left out of a folder.
-fn tell(child: &Child, folder: &Path, listing: &Listing, ignore: &[String]) {
-    if let Some((count, example)) = &listing.others {
-        child.warning(format!(
-            "{}: {count} files are no PNG, JPEG, BMP or WebP images and are left out, such as {}",
-            folder.display(),
-            example.display()
-        ));
-    }
-    if let Some((count, example)) = &listing.ignored {
-        child.warning(format!(
-            "{}: {count} folders are left out since `ignore` ({}) names them, such as {}",
-            folder.display(),
-            ignore.join(", "),
-            example.display()
-        ));
-    }
-    if !listing.empty.is_empty() {
-        child.warning(format!(
-            "{}: empty folders, which are no classes: {}",
-            folder.display(),
-            names(listing.empty.iter().map(|path| path.display().to_string()))
-        ));
-    }
-}
-
-/// The first few of some names.
-fn names(all: impl ExactSizeIterator<Item = String>) -> String {
-    let count = all.len();
-    let mut list: Vec<String> = all.take(NAMED).collect();
-    if count > NAMED {
-        list.push(format!("{} more", count - NAMED));
-    }
-    list.join(", ")
-}
-
-/// Labels the images of the training and the test part; returns the classes, sorted by name.
-fn number(parts: &mut [Part], rule: Names) -> Result<Vec<String>, StageError> {
-    let mut classes: Vec<String> = Vec::new();
-    for part in parts.iter_mut().filter(|part| part.name != "unlabeled") {
-        let mut found = Vec::with_capacity(part.images.len());
-        for path in &part.images {
-            let class = folder::class(path, rule).map_err(|what| {
-                let message = format!("{}: {what}", part.folder.join(path).display());
-                StageError::failed(message).help(
-                    "images lie in folders named after their classes, or `names` says where else the class stands",
-                )
-            })?;
-            found.push(class);
-        }
-        if part.name == "train" {
-            let unique: BTreeSet<&String> = found.iter().collect();
-            classes = unique.into_iter().cloned().collect();
-        }
-        for (n, class) in found.iter().enumerate() {
-            part.labels[n] = classes.binary_search(class).map_err(|_| {
-                let message = format!(
-                    "{} is of the class `{class}`, which no training image is of",
-                    part.folder.join(&part.images[n]).display()
-                );
-                StageError::failed(message).help(
-                    "the classes of the test images must be among those of the training images",
-                )
-            })? as i64;
-        }
-    }
-    Ok(classes)
-}
-
-/// Refuses a dataset without training images; warns of what may be a mistake.
-fn check_counts(child: &Child, parts: &[Part], classes: &[String]) -> Result<(), StageError> {
-    for part in parts {
-        if part.images.is_empty() {
-            let message = format!("{} holds no image", part.folder.display());
-            if part.name == "train" {
-                return Err(StageError::failed(message).help(
-                    "expected PNG, JPEG, BMP or WebP files in folders named after their classes",
-                ));
-            }
-            child.warning(message);
-        } else if part.name == "test" {
-            let tested: BTreeSet<i64> = part.labels.iter().copied().collect();
-            let untested = classes.iter().enumerate();
-            let untested: Vec<String> = untested
-                .filter(|(n, _)| !tested.contains(&(*n as i64)))
-                .map(|(_, class)| class.clone())
-                .collect();
-            if !untested.is_empty() {
-                child.warning(format!(
-                    "no test image is of these classes: {}",
-                    names(untested.into_iter())
-                ));
-            }
-        }
-    }
-    if !parts.iter().any(|part| part.name == "test") {
-        child.warning("there is no folder `test`: the file of test records is empty");
-    }
-    Ok(())
-}
-
 impl Part {
     /// The records to write: every image once, or a balanced choice.
     fn picks(&self, params: &Import, classes: usize) -> Vec<Pick> {
         match params.balance {
-            Some(total) if self.name == "train" => copies::balance(&self.labels, classes, total),
+            Some(total) if self.name == "train" => {
+                let labels: Vec<i64> = self.images.iter().map(|image| image.label).collect();
+                copies::balance(&labels, classes, total)
+            }
             _ => (0..self.images.len())
                 .map(|image| Pick { image, copy: 0 })
                 .collect(),
@@ -289,7 +125,7 @@ struct Converter<'a> {
     params: &'a Import,
     intake: Intake,
     /// The shape of every image, and which file it is from.
-    first: Option<(Shape, PathBuf)>,
+    first: Option<(Shape, String)>,
     classes: &'a [String],
     /// The records of each part.
     picks: Vec<Vec<Pick>>,
@@ -322,19 +158,19 @@ impl Converter<'_> {
                 .collect();
             for (pick, encoded) in chunk.iter().zip(encoded) {
                 self.done += 1;
-                let file = &part.images[pick.image];
+                let item = &part.images[pick.image];
                 let Some((shape, frame)) = self.unless_damaged(encoded)? else {
                     continue;
                 };
-                self.check_shape(shape, &part.folder.join(file))?;
+                self.check_shape(shape, &part.origin.name(&item.path, item.place))?;
                 writer.write_frames(&frame)?;
                 let line = Source {
                     part: part.name,
                     record,
-                    label: part.labels[pick.image],
-                    class: self.class(part, pick.image),
-                    path: file.to_string_lossy().into_owned(),
-                    renamed: renamed(file, pick.image, part.images.len()),
+                    label: item.label,
+                    class: self.class(part, item.label),
+                    path: item.path.to_string_lossy().into_owned(),
+                    renamed: renamed(&item.path, pick.image, part.images.len()),
                     copy: pick.copy,
                 };
                 serde_json::to_writer(&mut *sources, &line)
@@ -360,16 +196,20 @@ impl Converter<'_> {
 
     /// The framed record of one image.
     fn encode(&self, part: &Part, pick: Pick) -> Result<(Shape, Vec<u8>), Error> {
+        let item = &part.images[pick.image];
+        let file = part.origin.read(&item.path, item.place)?;
         let mut image = self
             .intake
-            .read(&part.folder.join(&part.images[pick.image]))?;
+            .decode(&file)
+            .map_err(|error| Error::Image(part.origin.name(&item.path, item.place), error))?;
+        drop(file);
         if pick.copy > 0 {
             image = self.copy(&image, pick);
         }
         let (mut data, mut frame) = (Vec::new(), Vec::new());
         Example {
             image: &png::encode(image.shape, &image.data),
-            label: part.labels[pick.image],
+            label: item.label,
         }
         .encode(&mut data);
         tfrecord::put_record(&mut frame, &data);
@@ -404,9 +244,9 @@ impl Converter<'_> {
     }
 
     /// Refuses an image of another shape than the first one.
-    fn check_shape(&mut self, shape: Shape, path: &Path) -> Result<(), StageError> {
+    fn check_shape(&mut self, shape: Shape, name: &str) -> Result<(), StageError> {
         let Some((expected, first)) = &self.first else {
-            self.first = Some((shape, path.to_owned()));
+            self.first = Some((shape, name.to_owned()));
             return Ok(());
         };
         if shape == *expected {
@@ -414,10 +254,8 @@ impl Converter<'_> {
         }
         let words = |shape: &Shape| format!("{}×{}", shape.width, shape.height);
         let message = format!(
-            "{} has {} pixels, {} has {}; a dataset's images are of one size",
-            path.display(),
+            "{name} has {} pixels, {first} has {}; a dataset's images are of one size",
             words(&shape),
-            first.display(),
             words(expected)
         );
         let help = format!(
@@ -427,8 +265,8 @@ impl Converter<'_> {
         Err(StageError::failed(message).help(help))
     }
 
-    fn class(&self, part: &Part, image: usize) -> Option<&str> {
-        let label = usize::try_from(part.labels[image]).ok()?;
+    fn class(&self, part: &Part, label: i64) -> Option<&str> {
+        let label = usize::try_from(label).ok()?;
         let class = self.classes.get(label).filter(|_| part.name != "unlabeled");
         class.map(String::as_str)
     }

@@ -1,5 +1,6 @@
 //! Datasets of small folders that the tests write, and of real ones where they are there.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use rematch_spec::job::Event;
@@ -117,7 +118,7 @@ fn a_folder_becomes_three_files_in_the_order_of_paths() {
     let classes = fs::read_to_string(&project.out("classes.json")).unwrap();
     assert_eq!(
         classes,
-        "{\n  \"0\": \"cat\",\n  \"1\": \"dog\",\n  \"2\": \"fire-truck\"\n}"
+        "{\n  \"0\": \"cat\",\n  \"1\": \"dog\",\n  \"2\": \"fire-truck\"\n}\n"
     );
     let sources = project.sources();
     assert_eq!(sources.len(), 8);
@@ -137,7 +138,7 @@ fn parts_may_lie_anywhere_and_a_missing_one_is_an_empty_file() {
     report.unwrap();
     assert_eq!(
         warnings,
-        ["there is no folder `test`: the file of test records is empty"]
+        ["there are no test images: their record file is empty"]
     );
     assert_eq!(project.records("train.tfrecord").channels, 1);
     assert_eq!(fs::len(&project.out("test.tfrecord")).unwrap(), 0);
@@ -222,7 +223,11 @@ fn mistakes_are_explained() {
     );
     let project = Project::new(&[]);
     project.put("train/notes.txt", b"hello");
-    assert!(project.error(&json!({})).contains("train holds no image"));
+    assert!(
+        project
+            .error(&json!({}))
+            .contains("there is no image of `train` | expected PNG")
+    );
 }
 
 #[test]
@@ -315,4 +320,219 @@ fn walk(folder: &Path, name: &str) -> Option<PathBuf> {
             walk(&path, name)
         }
     })
+}
+
+#[test]
+fn a_class_list_picks_folders() {
+    let project = Project::new(SMALL);
+    let list = project.folder.path().join("classes.csv");
+    fs::write(&list, "filename,label\nx.jpg,dog\ny.jpg,dog\nz.jpg,cat\n").unwrap();
+    let params = json!({"classes": [{"$input": list}]});
+    project.import(&params).0.unwrap();
+    assert_eq!(project.records("train.tfrecord").labels, [0, 1, 1]);
+    fs::write(&list, "dog\nemu\n").unwrap();
+    let error = project.error(&params);
+    assert!(
+        error.contains("has no images of these listed classes: emu"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_list_of_files_picks_training_images() {
+    let project = Project::new(SMALL);
+    let list = project.folder.path().join("only.txt");
+    fs::write(
+        &list,
+        "a/b/10.png,train-7,3\nx.PNG,train-1,2\nnone.png,train-1,2\n",
+    )
+    .unwrap();
+    let (report, warnings) = project.import(&json!({"only": {"$input": list}}));
+    report.unwrap();
+    let train = project.records("train.tfrecord");
+    // Classes are those of all training images, and keep their numbers.
+    assert_eq!(train.labels, [0, 1]);
+    assert_eq!(project.records("test.tfrecord").len(), 2);
+    assert!(
+        warnings[0].contains("names 3 files; 2 training images are called so"),
+        "{warnings:?}"
+    );
+}
+
+/// Packs files into an archive.
+fn pack(path: &Path, files: &[(&str, Vec<u8>)]) {
+    use zip::write::SimpleFileOptions;
+    let mut writer = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
+    for (name, content) in files {
+        writer
+            .start_file(*name, SimpleFileOptions::default())
+            .unwrap();
+        writer.write_all(content).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+#[test]
+fn lists_name_images_in_archives() {
+    let project = Project::new(&[]);
+    let at = |name: &str| project.folder.path().join(name);
+    pack(
+        &at("real.zip"),
+        &[
+            ("real/ant/1.png", image(4, 4, 1)),
+            ("real/bat/1.png", image(4, 4, 2)),
+            ("real/bat/2.png", image(4, 4, 3)),
+            ("../../evil.png", image(4, 4, 9)),
+        ],
+    );
+    fs::write(&at("train.txt"), "real/bat/2.png 2\nreal/ant/1.png 0\n").unwrap();
+    fs::write(&at("test.txt"), "real/bat/1.png 2\n").unwrap();
+    let params = json!({
+        "archives": {"$input": at("real.zip")}, "train": null,
+        "lists": {"train": {"$input": at("train.txt")}, "test": {"$input": at("test.txt")}},
+    });
+    let run = |params: &Value| {
+        let job = job(project.folder.path(), "import", params.clone(), OUTPUTS);
+        crate::stages::run(&Child::new(job, Lines::default()))
+    };
+    run(&params).unwrap();
+    let train = project.records("train.tfrecord");
+    assert_eq!(
+        (train.labels.clone(), train.image(0)[0], train.image(1)[0]),
+        (vec![2, 0], 3, 1)
+    );
+    assert_eq!(project.records("test.tfrecord").image(0)[0], 2);
+    let classes: Value =
+        serde_json::from_slice(&fs::read(&project.out("classes.json")).unwrap()).unwrap();
+    assert_eq!(classes, json!({"0": "ant", "1": "1", "2": "bat"}));
+    for (line, what) in [
+        ("real/cat/1.png 3", "line 1: `real/cat/1.png` is not in "),
+        (
+            "../../evil.png 1",
+            "line 1: `../../evil.png` leads elsewhere",
+        ),
+        ("/etc/passwd 1", "leads elsewhere"),
+        ("real/ant/1.png", "it has no label"),
+        ("real/ant/1.png x", "`x` is no label"),
+        (
+            "real/ant/1.png 1000000000000",
+            "label 1000000000000; expected",
+        ),
+        (
+            "real/ant/1.png 0\nreal/bat/1.png 0",
+            "line 2: label 0 is both `ant` and `bat`",
+        ),
+    ] {
+        fs::write(&at("train.txt"), line).unwrap();
+        let error = run(&params).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    }
+}
+
+/// A record as TensorFlow's ImageNet scripts write it.
+fn shard_record(label: u8, synset: &str, file: &str, image: &[u8]) -> Vec<u8> {
+    use crate::proto::put_bytes;
+    let mut features = Vec::new();
+    let mut feature = |name: &str, kind: u32, value: &[u8]| {
+        let (mut list, mut feature, mut entry) = (Vec::new(), Vec::new(), Vec::new());
+        put_bytes(&mut list, 1, value);
+        put_bytes(&mut feature, kind.into(), &list);
+        put_bytes(&mut entry, 1, name.as_bytes());
+        put_bytes(&mut entry, 2, &feature);
+        put_bytes(&mut features, 1, &entry);
+    };
+    feature("image/class/label", 3, &[label]);
+    feature("image/class/synset", 1, synset.as_bytes());
+    feature("image/filename", 1, file.as_bytes());
+    feature("image/encoded", 1, image);
+    let (mut example, mut frame) = (Vec::new(), Vec::new());
+    put_bytes(&mut example, 1, &features);
+    tfrecord::put_record(&mut frame, &example);
+    frame
+}
+
+#[test]
+fn shards_are_read_in_their_order_and_labels_count_from_0() {
+    let project = Project::new(&[]);
+    let record =
+        |label, synset, file, value| shard_record(label, synset, file, &image(6, 4, value));
+    project.put("train-00001-of-00002", &record(3, "n03", "c.JPEG", 30));
+    project.put(
+        "train-00000-of-00002",
+        &[
+            record(1, "n01", "a.JPEG", 10),
+            record(2, "n02", "b.JPEG", 20),
+        ]
+        .concat(),
+    );
+    project.put("validation-00000-of-00001", &record(2, "n02", "v.JPEG", 21));
+    project
+        .import(&json!({"layout": "shards", "size": 4}))
+        .0
+        .unwrap();
+    let train = project.records("train.tfrecord");
+    assert_eq!(
+        (train.labels.clone(), train.image(1)[0]),
+        (vec![0, 1, 2], 20)
+    );
+    assert_eq!(project.records("test.tfrecord").labels, [1]);
+    assert_eq!(project.sources()[1]["path"], "b.JPEG");
+    // The 10 % of FixMatch's imagenet part, and mini-ImageNet, whose classes are numbered anew.
+    let list = project.folder.path().join("list");
+    fs::write(&list, "c.JPEG,train-00001-of-00002,0\n").unwrap();
+    project
+        .import(&json!({"layout": "shards", "size": 4, "only": {"$input": list}}))
+        .0
+        .unwrap();
+    assert_eq!(project.records("train.tfrecord").labels, [2]);
+    fs::write(&list, "n02\nn03\n").unwrap();
+    project
+        .import(&json!({"layout": "shards", "size": 4, "classes": {"$input": list}}))
+        .0
+        .unwrap();
+    assert_eq!(project.records("train.tfrecord").labels, [0, 1]);
+    // What is cut is refused.
+    let whole = record(1, "n01", "a.JPEG", 10);
+    project.put("train-00001-of-00002", &whole[..whole.len() - 3]);
+    assert!(
+        project
+            .error(&json!({"layout": "shards", "size": 4}))
+            .contains("is cut off")
+    );
+}
+
+#[test]
+fn mini_imagenet_comes_from_class_folders() {
+    let project = Project::new(&[]);
+    let data = project.folder.path().join("data");
+    if !unpacked("data/mini_imagenet/mini_imagenet_100x60.tar.xz", &data) {
+        return;
+    }
+    let (train, test) = (walk(&data, "train").unwrap(), walk(&data, "val").unwrap());
+    let params = json!({"train": {"$input": train}, "test": {"$input": test}, "size": 84});
+    let report = project.import(&params).0.unwrap();
+    assert_eq!(
+        (report.metrics["train"], report.metrics["test"]),
+        (5000.0, 1000.0)
+    );
+    assert_eq!(report.metrics["classes"], 100.0);
+    let test = project.records("test.tfrecord");
+    let expected: Vec<i64> = (0..1000).map(|n| n / 10).collect();
+    assert_eq!((test.height, test.labels), (84, expected));
+}
+
+#[test]
+fn tiny_imagenet_has_names_in_capitals() {
+    let project = Project::new(&[]);
+    let data = project.folder.path().join("data");
+    if !unpacked("data/tiny_imagenet32/tiny_imagenet32_200x93.tar.xz", &data) {
+        return;
+    }
+    let (train, test) = (walk(&data, "train").unwrap(), walk(&data, "val").unwrap());
+    let params = json!({"train": {"$input": test}, "unlabeled": {"$input": train}});
+    let report = project.import(&params).0.unwrap();
+    assert_eq!(
+        (report.metrics["train"], report.metrics["unlabeled"]),
+        (1800.0, 16800.0)
+    );
 }
