@@ -218,7 +218,7 @@ pub struct Index {
 /// What records are read from.
 enum Source {
     File(PathBuf, File),
-    Copies(Copies),
+    Copies(Box<Copies>),
 }
 
 /// A record with header and footer in one of the files.
@@ -251,7 +251,7 @@ impl Index {
                         offset,
                     });
                 }
-                Source::Copies(copies)
+                Source::Copies(Box::new(copies))
             } else {
                 index.scan_file(file, path)?;
                 Source::File(path.to_owned(), fs::open(path)?)
