@@ -298,8 +298,8 @@ impl Copies {
         Ok(())
     }
 
-    /// The framed records of the copies at `positions`, in that order, made in parallel; the n-th gets the
-    /// n-th of `labels`.
+    /// The framed records of copies, one after the other, made in parallel; each record is the number of a
+    /// copy and its label.
     ///
     /// # Errors
     /// As [`render`](Self::render).

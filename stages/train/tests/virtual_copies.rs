@@ -14,7 +14,8 @@ fn a_run_on_virtual_copies_is_that_on_written_ones_to_the_bit() {
         let mut job: Job = place.job("copies", json!({}));
         job.kind = "augment_copies".into();
         let records = json!({"$input": place.path("unlabeled")});
-        job.params = json!({"records": records, "copies": 3, "augment": "color", "virtual": recipe});
+        job.params =
+            json!({"records": records, "copies": 3, "augment": "color", "virtual": recipe});
         job.outputs = [("records".to_owned(), place.path(name))].into();
         rematch_data::stages::run(&Child::new(job, std::io::sink())).unwrap();
     };
