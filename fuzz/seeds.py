@@ -21,6 +21,17 @@ BETWEEN = "\n%%%\n"
 IMAGES = sorted((ROOT / "stages" / "data" / "tests" / "image_files").iterdir())
 DIGEST = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
 
+AUGMENTATIONS = ["cifar10", "svhn", "stl10", "color", "cutout"]
+RECIPE = {
+    "format": 1,
+    "records": 3,
+    "copies": 2,
+    "order": "python: random.seed(1); random.shuffle(list(range(N * copies)))",
+    "seed": 1,
+    "wrap": False,
+    "drawn_once": False,
+}
+
 
 def main():
     count = 0
@@ -45,9 +56,7 @@ def all_seeds():
         "reference": REFERENCES,
         "pattern": PATTERNS + ["\n".join(PATTERNS)],
         "split": ["cifar10.3@40-1", "cifar10.0@4000-5000", "cifar10.5@10-1", "svhn.1@250-1", "stl10.2@1000-500", "cifar100_LT_50.1@50-1"],
-        "params": [bytes([n]) + json.dumps(params).encode() for n in range(7) for params in stages],
-        "split": ["cifar10.3@40-1", "cifar10.0@4000-5000", "cifar10.5@10-1", "svhn.1@250-1"],
-        "params": [bytes([n]) + json.dumps(params).encode() for n in range(16) for params in stages],
+        "params": [bytes([n]) + json.dumps(params).encode() for n in range(24) for params in stages],
         "job_file": [json.dumps(job(params)) for params in stages[:12]],
         "messages": ["\n".join(EVENTS) + "\n", *EVENTS, json.dumps(REPORT)],
         "key": [f"{a} {b}" for a in jsons for b in jsons],
@@ -61,6 +70,7 @@ def all_seeds():
         "stl": [tar_gz("stl10_binary/train_y.bin", b"\1\2"), tar_gz("stl10_binary/unlabeled_X.bin", bytes(27648))],
         "records": [record(example(b"image", 3)), example(b"image", 3), record(b"") + record(b"x")],
         "events": [event(0, b""), event(7, b"train/loss"), event(1, b"accuracy") + event(2, b"x")],
+        "recipe": [json.dumps({**RECIPE, "augment": augment}) for augment in AUGMENTATIONS],
         "png": [png(2, 3, color, depth) for color in (0, 2, 3, 4, 6) for depth in (8,)],
         "image_file": [bytes([n]) + path.read_bytes() for path in IMAGES for n in (0, 6, 12, 200)],
         "augment": ["d.d.d", "d.d.rac", "d.d.rac5", "ms.m.r2_10_50", "x.d.ctac", "s.x.aac", "d.d.kekmodel"],

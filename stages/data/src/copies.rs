@@ -298,8 +298,8 @@ impl Copies {
         Ok(())
     }
 
-    /// The framed records of the copies at `positions`, in that order, made in parallel; the n-th gets the
-    /// n-th of `labels`.
+    /// The framed records of copies, one after the other, made in parallel; each record is the number of a
+    /// copy and its label.
     ///
     /// # Errors
     /// As [`render`](Self::render).
@@ -357,10 +357,7 @@ mod tests {
         let order = Order::Python.of(2250);
         assert_eq!(order, numbers(&golden["tiny"]["order"]));
         let bytes: Vec<u8> = order.iter().flat_map(|n| n.to_le_bytes()).collect();
-        let sum: String = Sha256::digest(&bytes)
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let sum = format!("{:x}", Sha256::digest(&bytes));
         assert_eq!(sum, golden["tiny"]["order_sha256_u32le"].as_str().unwrap());
     }
 

@@ -20,7 +20,7 @@ pub struct ImageSet {
 
 enum Part {
     Memory(Records),
-    Copies(Copies),
+    Copies(Box<Copies>),
 }
 
 impl Part {
@@ -68,7 +68,7 @@ impl ImageSet {
                 let copies = Copies::open(folder, usize::MAX)?;
                 set.labels
                     .extend((0..copies.len()).map(|n| copies.label(n)));
-                Part::Copies(copies)
+                Part::Copies(Box::new(copies))
             } else {
                 let records = Records::read(paths, None)?;
                 set.labels.extend(&records.labels);

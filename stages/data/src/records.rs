@@ -220,7 +220,7 @@ pub struct Index {
 /// What records are read from.
 enum Source {
     File(PathBuf, File),
-    Copies(Copies),
+    Copies(Box<Copies>),
 }
 
 /// A record with header and footer in one of the files.
@@ -262,7 +262,7 @@ impl Index {
                         offset,
                     });
                 }
-                Source::Copies(copies)
+                Source::Copies(Box::new(copies))
             } else {
                 index.scan_file(file, path, &mut look)?;
                 Source::File(path.to_owned(), fs::open(path)?)

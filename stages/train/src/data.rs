@@ -1,25 +1,25 @@
-//! The images of a run, all in memory.
+//! The images of a run: those of files in memory, those of virtual copies made when a batch needs them.
 
 use std::collections::BTreeSet;
 
 use rematch_data::child::StageError;
 use rematch_data::image;
-use rematch_data::records::Records;
+use rematch_data::image_set::ImageSet;
 use rematch_spec::input::{Input, Inputs};
 use rematch_spec::train::Train;
 
 use crate::method::Views;
 use crate::network::Shape;
 
-/// Records, and where the unlabeled ones are split.
+/// ImageSet, and where the unlabeled ones are split.
 #[derive(Debug)]
 pub struct Data {
     /// Labeled training images.
-    pub labeled: Records,
+    pub labeled: ImageSet,
     /// Unlabeled images; the first [`valid`](Data::valid) are the validation set.
-    pub unlabeled: Records,
+    pub unlabeled: ImageSet,
     /// Test images.
-    pub test: Records,
+    pub test: ImageSet,
     /// How many validation images.
     pub valid: usize,
     /// K.
@@ -114,16 +114,16 @@ impl Data {
     }
 }
 
-fn read(inputs: Option<&Inputs>) -> Result<Records, StageError> {
+fn read(inputs: Option<&Inputs>) -> Result<ImageSet, StageError> {
     let Some(inputs) = inputs else {
-        return Ok(Records::default());
+        return Ok(ImageSet::default());
     };
     let paths: Vec<_> = inputs.0.iter().map(Input::path).collect();
-    Records::read(&paths, None)
+    ImageSet::read(&paths)
 }
 
 /// K: classes are counted from 0, and every class that is tested must have been shown.
-fn count_classes(labeled: &Records, test: &Records) -> Result<i64, StageError> {
+fn count_classes(labeled: &ImageSet, test: &ImageSet) -> Result<i64, StageError> {
     if labeled.is_empty() {
         return Err(StageError::failed("`labeled` has no image")
             .help("give at least one labeled image per class"));
@@ -159,17 +159,19 @@ fn text(shape: image::Shape) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rematch_data::records::Records;
+
     use super::*;
 
-    fn records(labels: &[i64], side: usize) -> Records {
+    fn records(labels: &[i64], side: usize) -> ImageSet {
         let images = vec![0; labels.len() * side * side];
-        Records {
+        ImageSet::from(Records {
             height: side,
             width: side,
             channels: 1,
             images,
             labels: labels.to_vec(),
-        }
+        })
     }
 
     fn data() -> Data {

@@ -1,7 +1,10 @@
 //! Accuracies of a network on sets of images.
 
+use std::borrow::Cow;
+
 use rematch_data::child::{Child, StageError};
 use rematch_data::image::Shape;
+use rematch_data::image_set::ImageSet;
 use tch::{Kind, Tensor};
 
 use crate::batch_norm::Bn;
@@ -49,29 +52,31 @@ pub struct Evaluation {
 impl Evaluation {
     /// Of the first labeled images, the validation set and the test set, in this order; those that
     /// are empty are left out. `chunk`: images in a pass.
-    pub fn new(data: &Data, chunk: usize) -> Self {
+    ///
+    /// # Errors
+    /// Images of virtual copies that cannot be made.
+    pub fn new(data: &Data, chunk: usize) -> Result<Self, StageError> {
         let shape = data.image();
-        let first = |tag, records: &rematch_data::records::Records, count: usize| {
-            Set::new(
-                tag,
-                &records.images[..count * shape.bytes()],
-                &records.labels[..count],
-                shape,
-                chunk,
-            )
+        let first = |tag, set: &ImageSet, count: usize| -> Result<Set, StageError> {
+            let indices: Vec<usize> = (0..count).collect();
+            let images = match set.in_memory() {
+                Some(images) => Cow::Borrowed(&images[..count * shape.bytes()]),
+                None => Cow::Owned(set.gather(&indices)?),
+            };
+            Ok(Set::new(tag, &images, &set.labels[..count], shape, chunk))
         };
         let labeled = first(
             "/train_labeled",
             &data.labeled,
             data.labeled.len().min(TRAIN_LABELED),
-        );
-        let valid = first("/valid", &data.unlabeled, data.valid);
-        let test = first("", &data.test, data.test.len());
+        )?;
+        let valid = first("/valid", &data.unlabeled, data.valid)?;
+        let test = first("", &data.test, data.test.len())?;
         let sets = [labeled, valid, test]
             .into_iter()
             .filter(|set| set.size > 0)
             .collect();
-        Self { sets }
+        Ok(Self { sets })
     }
 
     /// Accuracy in percent on each set, under its tag behind `prefix`.

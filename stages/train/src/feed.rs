@@ -3,6 +3,7 @@
 //! What is in the batch of a step is a function of the run's seed and the step; so is how it is
 //! augmented, except that CTAugment's policies depend on what it had learned [`AHEAD`] steps before.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -10,7 +11,7 @@ use std::thread;
 use rematch_data::augment::{self, Augment, CtAugment, Policy, Strong, View};
 use rematch_data::child::StageError;
 use rematch_data::image::Shape;
-use rematch_data::records::Records;
+use rematch_data::image_set::ImageSet;
 use rematch_data::rng::{Purpose, Stream};
 use tch::{Kind, Tensor};
 
@@ -220,7 +221,7 @@ impl Prepared {
 /// The thread that makes batches.
 pub struct Feed<'scope> {
     orders: Option<Sender<Request>>,
-    batches: Receiver<Prepared>,
+    batches: Receiver<Result<Prepared, StageError>>,
     _thread: thread::ScopedJoinHandle<'scope, ()>,
 }
 
@@ -265,11 +266,12 @@ impl<'scope> Feed<'scope> {
     /// The batch of a step, which must be the next of those ordered.
     pub fn next(&self, step: u64) -> Result<Prepared, StageError> {
         match self.batches.recv() {
-            Ok(prepared) if prepared.step == step => Ok(prepared),
-            Ok(prepared) => Err(StageError::failed(format!(
+            Ok(Ok(prepared)) if prepared.step == step => Ok(prepared),
+            Ok(Ok(prepared)) => Err(StageError::failed(format!(
                 "the batch of step {} came in place of {step}",
                 prepared.step
             ))),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(StageError::failed(format!(
                 "the thread that makes batches ended before step {step}"
             ))),
@@ -304,7 +306,7 @@ impl<'a> Kitchen<'a> {
         }
     }
 
-    fn prepare(&mut self, request: &Request) -> Prepared {
+    fn prepare(&mut self, request: &Request) -> Result<Prepared, StageError> {
         let Pipeline { batch, ratio, .. } = *self.pipeline;
         let step = request.step;
         let labeled = self.labeled.batch(step, batch);
@@ -321,43 +323,36 @@ impl<'a> Kitchen<'a> {
             .iter()
             .map(|i| self.data.labeled.labels[*i])
             .collect();
-        let render =
-            |view: &View, records: &Records, indices: &[usize], purpose, policies: &[Policy]| {
-                let (images, shape) = (&records.images[..], records.shape());
-                let from = augment::Batch {
-                    images,
-                    shape,
-                    indices,
-                    seed: self.pipeline.seed,
-                    purpose,
-                    step,
-                    first: 0,
-                    policies,
-                };
-                fill(view, &from)
+        let render = |view: &View, chosen: &Chosen, purpose, policies: &[Policy]| {
+            let from = augment::Batch {
+                images: &chosen.images,
+                shape: chosen.shape,
+                indices: &chosen.indices,
+                seed: self.pipeline.seed,
+                purpose,
+                step,
+                first: 0,
+                policies,
             };
+            fill(view, &from)
+        };
+        let labeled = Chosen::of(&self.data.labeled, labeled)?;
+        let unlabeled = Chosen::of(&self.data.unlabeled, unlabeled)?;
         let x = render(
             &self.pipeline.labeled,
-            &self.data.labeled,
             &labeled,
             augment::Batch::LABELED,
             &[],
         );
         let u = self.pipeline.unlabeled.iter().zip(0..).map(|(view, n)| {
-            let count = unlabeled.len();
+            let count = unlabeled.indices.len();
             let policies = match (&view.strong, &request.cta) {
                 (Strong::CtAugment { .. }, Some(cta)) => {
                     cta.policies(self.pipeline.seed, step, n * count as u64, count)
                 }
                 _ => Vec::new(),
             };
-            render(
-                view,
-                &self.data.unlabeled,
-                &unlabeled,
-                augment::Batch::unlabeled(n),
-                &policies,
-            )
+            render(view, &unlabeled, augment::Batch::unlabeled(n), &policies)
         });
         let u = u.collect();
         let probe = self
@@ -367,21 +362,41 @@ impl<'a> Kitchen<'a> {
             .zip(request.cta.as_ref())
             .map(|(view, cta)| {
                 let policies = self.pipeline.probes(step, cta);
-                render(
-                    view,
-                    &self.data.labeled,
-                    &labeled,
-                    augment::Batch::LABELED,
-                    &policies,
-                )
+                render(view, &labeled, augment::Batch::LABELED, &policies)
             });
-        Prepared {
+        Ok(Prepared {
             step,
             x,
             y: Tensor::from_slice(&y),
             u,
             probe,
-        }
+        })
+    }
+}
+
+/// The images of a batch: in the set's memory, or made for this batch, once for all its views.
+struct Chosen<'a> {
+    images: Cow<'a, [u8]>,
+    shape: Shape,
+    /// Where they are among `images`.
+    indices: Vec<usize>,
+}
+
+impl<'a> Chosen<'a> {
+    fn of(set: &'a ImageSet, indices: Vec<usize>) -> Result<Self, StageError> {
+        let shape = set.shape();
+        Ok(match set.in_memory() {
+            Some(images) => Self {
+                images: Cow::Borrowed(images),
+                shape,
+                indices,
+            },
+            None => Self {
+                images: Cow::Owned(set.gather(&indices)?),
+                shape,
+                indices: (0..indices.len()).collect(),
+            },
+        })
     }
 }
 

@@ -77,7 +77,7 @@ pub fn train(child: &Child) -> Result<Report, StageError> {
     let teacher = student.teacher();
     thread::scope(|scope| {
         let feed = Feed::start(scope, &data, &pipeline);
-        let evaluation = Evaluation::new(&data, EVALUATED[usize::from(device.is_cuda())]);
+        let evaluation = Evaluation::new(&data, EVALUATED[usize::from(device.is_cuda())])?;
         let mut run = Run::new(
             child, &spec, method, &student, &teacher, evaluation, feed, &pipeline,
         )?;

@@ -32,12 +32,21 @@ pub fn hue(pixels: &mut [[f32; 3]], delta: f32) {
         }
         let ratio = (middle - least) / (most - least);
         // The middle channel rises in even sixths and falls in odd ones.
-        let place = sixth as f32 + if sixth % 2 == 0 { ratio } else { 1.0 - ratio };
+        let place = sixth as f32
+            + if sixth.is_multiple_of(2) {
+                ratio
+            } else {
+                1.0 - ratio
+            };
         let place = (place + 6.0 * delta).rem_euclid(6.0);
         // Rounding may give 6 itself, where the wheel begins anew.
         let sixth = place as usize % 6;
         let within = place.fract();
-        let ratio = if sixth % 2 == 0 { within } else { 1.0 - within };
+        let ratio = if sixth.is_multiple_of(2) {
+            within
+        } else {
+            1.0 - within
+        };
         let middle = least + ratio * (most - least);
         for (channel, value) in SIXTHS[sixth].into_iter().zip([most, middle, least]) {
             pixel[channel] = value;
@@ -132,7 +141,7 @@ mod tests {
                 [251.0, 5.0, 109.20002],
                 [129.0, 127.6, 127.0],
                 [40.0, -0.1, 11.019992],
-                [12.0, 90.0, 74.400017],
+                [12.0, 90.0, 74.40002],
             ],
         );
         check(
@@ -174,7 +183,7 @@ mod tests {
                 [1.0713959, 240.0, 0.0],
                 [0.0, 56.11795, 251.0],
                 [126.0, 123.0, 129.0],
-                [0.0, 3.0922699, 40.0],
+                [0.0, 3.09227, 40.0],
                 [90.0, 90.0, 0.0],
             ],
         );
@@ -185,14 +194,14 @@ mod tests {
         check(
             |pixels| contrast(pixels, 1.5),
             [
-                [-43.431259, -50.3125, -49.5625],
+                [-43.43126, -50.3125, -49.5625],
                 [339.06873, 332.1875, 332.9375],
                 [256.56873, -5.3125, 85.4375],
                 [-17.931252, 309.6875, -25.5625],
-                [-35.931252, 39.6875, 326.9375],
+                [-35.93125, 39.6875, 326.9375],
                 [148.56876, 140.1875, 143.9375],
                 [-43.581253, -45.8125, 10.4375],
-                [91.568748, 84.6875, -31.5625],
+                [91.56875, 84.6875, -31.5625],
             ],
         );
     }

@@ -41,14 +41,15 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
 fn write(child: &Child, copies: &Copies, to: &Path) -> Result<(), StageError> {
     let mut writer = Writer::create(to)?;
     let (sender, chunks) = sync_channel::<Vec<u8>>(WAITING);
-    thread::scope(|scope| {
+    thread::scope(move |scope| {
         let writing = scope.spawn(move || -> Result<(), fs::Error> {
             for chunk in chunks {
                 writer.write_frames(&chunk)?;
             }
             writer.finish()
         });
-        let made = make(child, copies, sender);
+        let made = make(child, copies, &sender);
+        drop(sender);
         let written = writing
             .join()
             .map_err(|_| StageError::failed("the writing thread ended"))?;
@@ -58,7 +59,7 @@ fn write(child: &Child, copies: &Copies, to: &Path) -> Result<(), StageError> {
     })
 }
 
-fn make(child: &Child, copies: &Copies, sender: SyncSender<Vec<u8>>) -> Result<(), StageError> {
+fn make(child: &Child, copies: &Copies, sender: &SyncSender<Vec<u8>>) -> Result<(), StageError> {
     let records: Vec<usize> = (0..copies.len()).collect();
     let mut done = 0;
     for chunk in records.chunks(CHUNK) {

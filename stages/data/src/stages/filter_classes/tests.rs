@@ -58,8 +58,7 @@ fn indexes(work: &Path) -> Vec<u32> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let sum = Sha256::digest(bytes);
-    sum.iter().map(|b| format!("{b:02x}")).collect()
+    format!("{:x}", Sha256::digest(bytes))
 }
 
 #[test]
