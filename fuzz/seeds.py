@@ -54,8 +54,14 @@ def all_seeds():
         "records": [record(example(b"image", 3)), example(b"image", 3), record(b"") + record(b"x")],
         "events": [event(0, b""), event(7, b"train/loss"), event(1, b"accuracy") + event(2, b"x")],
         "png": [png(2, 3, color, depth) for color in (0, 2, 3, 4, 6) for depth in (8,)],
+        "npy": [npy("|u1", (2, 3), bytes(6)), npy(">i2", (2,), bytes(4)), npy("<f8", (), bytes(8))],
         "augment": ["d.d.d", "d.d.rac", "d.d.rac5", "ms.m.r2_10_50", "x.d.ctac", "s.x.aac", "d.d.kekmodel"],
     }
+
+
+def npy(descr, shape, values):
+    header = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + values
 
 
 def pipeline_texts():

@@ -4,8 +4,10 @@
 //! Reading order:
 //! - [`child`] and [`error`]: a stage as a process of its own;
 //! - [`fs`]: file functions whose errors name the path;
-//! - [`proto`], [`tfrecord`], [`png`], [`json`]: formats;
-//! - [`records`]: sets of TFRecord files as a whole;
+//! - [`proto`], [`tfrecord`], [`png`], [`json`], [`npy`]: formats;
+//! - [`records`], [`scan`]: sets of TFRecord files as a whole, and their images as a stream;
+//! - [`classes`], [`mod@inspect`]: names of classes, and what is in a set;
+//! - [`zca`]: whitening;
 //! - [`events`]: TensorBoard's files;
 //! - [`http`], [`checksum`], [`archive`], [`cifar`]: official archives, from wherever they lie;
 //! - [`shapes`]: the generated dataset;
@@ -21,19 +23,24 @@ pub mod archive;
 pub mod augment;
 pub mod checksum;
 pub mod cifar;
+pub mod classes;
 pub mod events;
 pub mod http;
 pub mod image;
+pub mod inspect;
 pub mod json;
 pub mod mt19937;
+pub mod npy;
 pub mod png;
 pub mod proto;
 pub mod records;
 pub mod rng;
+pub mod scan;
 pub mod shapes;
 pub mod split;
 pub mod stages;
 pub mod tfrecord;
+pub mod zca;
 
 #[cfg(test)]
 mod testing;

@@ -176,7 +176,10 @@ impl Records {
 ///
 /// # Panics
 /// Unless there is one label for each image.
-pub fn encode(shape: Shape, images: &[u8], labels: &[u8]) -> Vec<u8> {
+pub fn encode<L>(shape: Shape, images: &[u8], labels: &[L]) -> Vec<u8>
+where
+    L: Copy + Into<i64> + Sync,
+{
     let size = shape.bytes();
     assert_eq!(
         images.len(),
@@ -193,7 +196,7 @@ pub fn encode(shape: Shape, images: &[u8], labels: &[u8]) -> Vec<u8> {
                 let image = png::encode(shape, pixels);
                 Example {
                     image: &image,
-                    label: i64::from(label),
+                    label: label.into(),
                 }
                 .encode(&mut data);
                 tfrecord::put_record(&mut out, &data);

@@ -209,10 +209,15 @@ impl StageKind {
 }
 
 /// Every stage kind, in the order in which a pipeline usually uses them.
-pub static KINDS: [StageKind; 7] = [
+pub static KINDS: [StageKind; 12] = [
     StageKind::of::<crate::download::Download>(),
     StageKind::of::<crate::create_unlabeled::CreateUnlabeled>(),
     StageKind::of::<crate::create_split::CreateSplit>(),
+    StageKind::of::<crate::inspect::Inspect>(),
+    StageKind::of::<crate::check_split::CheckSplit>(),
+    StageKind::of::<crate::zca::Zca>(),
+    StageKind::of::<crate::export::Export>(),
+    StageKind::of::<crate::convert::Convert>(),
     StageKind::of::<crate::train::Train>(),
     StageKind::of::<crate::extract_accuracy::ExtractAccuracy>(),
     StageKind::of::<crate::tabulate::Tabulate>(),
