@@ -137,7 +137,7 @@ fn parse_matlab(file: &[u8]) -> Result<Batch, String> {
 }
 
 /// Appends an image that has its planes one after the other, pixel by pixel.
-pub(crate) fn push_interleaved(planes: &[u8], out: &mut Vec<u8>) {
+fn push_interleaved(planes: &[u8], out: &mut Vec<u8>) {
     let (red, rest) = planes.split_at(1024);
     let (green, blue) = rest.split_at(1024);
     for ((r, g), b) in red.iter().zip(green).zip(blue) {

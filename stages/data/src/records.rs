@@ -176,10 +176,7 @@ impl Records {
 ///
 /// # Panics
 /// Unless there is one label for each image.
-pub fn encode<L>(shape: Shape, images: &[u8], labels: &[L]) -> Vec<u8>
-where
-    L: Copy + Into<i64> + Sync,
-{
+pub fn encode(shape: Shape, images: &[u8], labels: &[impl Copy + Into<i64> + Sync]) -> Vec<u8> {
     let size = shape.bytes();
     assert_eq!(
         images.len(),

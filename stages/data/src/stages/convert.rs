@@ -13,12 +13,19 @@ use crate::error::StageError;
 use crate::image::Shape;
 use crate::npy::Array;
 use crate::tfrecord::{Example, Reader, Writer};
-use crate::{cifar, fs, png, records};
+use crate::{fs, png, records};
 
 /// Bytes of pixels that are in memory at once, as long as an image has no more.
 const CHUNK: usize = 16 << 20;
 /// Longest side of an image that is believed; the limit of our PNGs.
 const LONGEST_SIDE: u64 = 1 << 14;
+
+/// Images of CIFAR's binary format.
+pub(super) const CIFAR: Shape = Shape {
+    height: 32,
+    width: 32,
+    channels: 3,
+};
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Convert = child.params()?;
@@ -128,7 +135,7 @@ fn read_labels(labels: &mut Array, count: usize, first: u64) -> Result<Vec<i64>,
 
 /// A byte of label, then the red, green and blue plane, over and over.
 fn cifar_binary(child: &Child, path: &Path, writer: &mut Writer) -> Result<u64, StageError> {
-    let one = 1 + cifar::SHAPE.bytes();
+    let one = 1 + CIFAR.bytes();
     let length = fs::len(path)?;
     let count = length / one as u64;
     if count == 0 || length % one as u64 != 0 {
@@ -148,9 +155,11 @@ fn cifar_binary(child: &Child, path: &Path, writer: &mut Writer) -> Result<u64, 
         let (mut pixels, mut labels) = (Vec::with_capacity(bytes.len()), Vec::new());
         for record in bytes.chunks_exact(one) {
             labels.push(record[0]);
-            cifar::push_interleaved(&record[1..], &mut pixels);
+            let planes = &record[1..];
+            let plane = CIFAR.pixels();
+            pixels.extend((0..planes.len()).map(|n| planes[n % 3 * plane + n / 3]));
         }
-        writer.write_frames(&records::encode(cifar::SHAPE, &pixels, &labels))?;
+        writer.write_frames(&records::encode(CIFAR, &pixels, &labels))?;
         done += number as u64;
         child.progress(done, count, "images");
     }

@@ -8,6 +8,7 @@ use rematch_spec::export::{Export, Format};
 use rematch_spec::input::Input;
 use rematch_spec::job::Report;
 
+use super::convert::CIFAR;
 use super::create_unlabeled;
 use super::inspect::{paths, watch};
 use crate::child::{Child, report};
@@ -15,7 +16,7 @@ use crate::classes::Names;
 use crate::error::StageError;
 use crate::image::Shape;
 use crate::records::Index;
-use crate::{cifar, fs, json, npy, scan};
+use crate::{fs, json, npy, scan};
 
 /// Longest name of a folder, in bytes; systems take 255.
 const LONGEST_NAME: usize = 100;
@@ -117,7 +118,7 @@ fn cifar_binary(child: &Child, paths: &[&Path], names: &Names) -> Result<u64, St
         paths,
         &watch(child),
         |image| {
-            let pixels = scan::pixels_of(cifar::SHAPE, image)
+            let pixels = scan::pixels_of(CIFAR, image)
                 .map_err(|_| "CIFAR's binary format has 32×32 colour images only")?;
             Ok(planes(&pixels))
         },
