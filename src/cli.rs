@@ -24,9 +24,10 @@ Exit codes:
   3    the store is in use, or the file system failed";
 
 /// The commands by what they are for, as `--help` shows them.
-const GROUPS: [(&str, &[&str]); 5] = [
+const GROUPS: [(&str, &[&str]); 6] = [
     ("Run", &["run", "plan", "status", "explain"]),
     ("Results", &["out", "log", "history", "diff"]),
+    ("Data", &["inspect"]),
     ("Pipelines", &["graph", "stages", "schema"]),
     ("The store", &["gc", "fsck"]),
     ("This program", &["doctor", "completions", "man"]),
@@ -214,6 +215,20 @@ pub enum Command {
         /// Changes to the pipeline.
         #[command(flatten)]
         changes: Pipelines,
+    },
+    /// Show what is in record files: sizes, classes, pixel statistics, duplicates
+    ///
+    /// Several files are looked at as one set. A stage of kind `inspect` does the same in a pipeline.
+    Inspect {
+        /// TFRecord files with images and labels
+        #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+        /// Names of the classes, a JSON file {"0": "airplane", …}
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        classes: Option<PathBuf>,
+        /// Write a contact sheet, a PNG with the first ten images of each class
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        sheet: Option<PathBuf>,
     },
     /// Draw the stages and what they read
     Graph {

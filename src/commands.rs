@@ -9,6 +9,7 @@ mod gauge;
 mod gc;
 mod graph;
 mod history;
+mod inspect;
 mod log;
 mod man;
 mod out;
@@ -80,6 +81,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
             pipeline,
             changes,
         } => diff::exec(&global, [&a, &b], pipeline, &changes),
+        Command::Inspect {
+            files,
+            classes,
+            sheet,
+        } => inspect::exec(&global, &files, classes.as_deref(), sheet.as_deref()),
         Command::Graph {
             selection,
             format,

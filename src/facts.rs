@@ -40,7 +40,7 @@ impl Facts {
 }
 
 /// Every command that prints facts.
-pub static FACTS: [Facts; 13] = [
+pub static FACTS: [Facts; 14] = [
     Facts {
         lines: true,
         ..Facts::of::<RunEvent>("run")
@@ -52,6 +52,7 @@ pub static FACTS: [Facts; 13] = [
     Facts::of::<Log>("log"),
     Facts::of::<History>("history"),
     Facts::of::<Diff>("diff"),
+    Facts::of::<rematch_spec::inspect::Inspection>("inspect"),
     Facts::of::<Graph>("graph"),
     Facts::of::<Stages>("stages"),
     Facts::of::<Gc>("gc"),

@@ -8,6 +8,7 @@ mod outside {
     mod faults;
     mod history;
     mod hostile;
+    mod inspect;
     mod json;
     mod model;
     mod project;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::inspect::record_file;
 use super::project::{Project, Ran, eventually, written};
 
 /// Checks a value against a JSON Schema, in the words that ours use, and that the schema knows every
@@ -198,6 +199,8 @@ fn every_command_that_prints_facts_prints_what_its_schema_says() {
     facts(&["fsck", "--quick"]);
     facts(&["diff", "last", "now", "--set", "word=three"]);
     facts(&["diff", "t[n=1]", "t[n=2]"]);
+    record_file(&project, "records");
+    facts(&["inspect", "records"]);
     facts(&["graph"]);
     facts(&["graph", "--all"]);
     facts(&["stages"]);

@@ -4,8 +4,11 @@
 //! Reading order:
 //! - [`child`] and [`error`]: a stage as a process of its own;
 //! - [`fs`]: file functions whose errors name the path;
-//! - [`proto`], [`tfrecord`], [`png`], [`json`]: formats;
-//! - [`records`]: sets of TFRecord files as a whole;
+//! - [`proto`], [`tfrecord`], [`png`], [`json`], [`npy`]: formats;
+//! - [`records`], [`scan`]: sets of TFRecord files as a whole, and their images as a stream;
+//! - [`copies`], [`image_set`]: copies that are made when they are asked for, and what trains on them;
+//! - [`classes`], [`mod@inspect`]: names of classes, and what is in a set;
+//! - [`zca`]: whitening;
 //! - [`folder`], [`origin`]: folders of image files, zip archives, and shards;
 //! - [`events`]: TensorBoard's files;
 //! - [`http`], [`checksum`], [`archive`], [`readers`]: official archives, from wherever they lie;
@@ -22,24 +25,29 @@ pub mod fs;
 pub mod archive;
 pub mod augment;
 pub mod checksum;
+pub mod classes;
 pub mod copies;
 pub mod events;
 pub mod folder;
 pub mod http;
 pub mod image;
 pub mod image_set;
+pub mod inspect;
 pub mod json;
 pub mod mt19937;
+pub mod npy;
 pub mod origin;
 pub mod png;
 pub mod proto;
 pub mod readers;
 pub mod records;
 pub mod rng;
+pub mod scan;
 pub mod shapes;
 pub mod split;
 pub mod stages;
 pub mod tfrecord;
+pub mod zca;
 
 #[cfg(test)]
 mod testing;

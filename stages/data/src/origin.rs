@@ -263,8 +263,8 @@ fn describe(data: &[u8]) -> Result<Described<'_>, BadExample> {
         }
     }
     Ok(Described {
-        image: image.ok_or(BadExample::Feature("image/encoded", "bytes value"))?,
-        label: label.ok_or(BadExample::Feature("image/class/label", "integer"))?,
+        image: image.ok_or(BadExample::Feature("image/encoded".into(), "bytes value"))?,
+        label: label.ok_or(BadExample::Feature("image/class/label".into(), "integer"))?,
         file,
         synset,
     })

@@ -7,18 +7,23 @@ use crate::child::Child;
 use crate::error::StageError;
 
 mod augment_copies;
+mod check_split;
 pub mod command;
+mod convert;
 mod create_split;
 mod create_test;
 mod create_unlabeled;
 mod download;
+mod export;
 mod extract_accuracy;
 mod filter_classes;
 mod import;
+mod inspect;
 mod merge;
 mod relabel;
 mod sample;
 mod tabulate;
+mod zca;
 
 /// Does a job of a light stage kind: the body for [`crate::child::run`].
 pub fn run(child: &Child) -> Result<Report, StageError> {
@@ -33,6 +38,11 @@ pub fn run(child: &Child) -> Result<Report, StageError> {
         "merge" => merge::run(child),
         "sample" => sample::run(child),
         "augment_copies" => augment_copies::run(child),
+        "inspect" => inspect::run(child),
+        "check_split" => check_split::run(child),
+        "zca" => zca::run(child),
+        "export" => export::run(child),
+        "convert" => convert::run(child),
         "extract_accuracy" => extract_accuracy::run(child),
         "tabulate" => tabulate::run(child),
         "command" => command::run(child),

@@ -266,31 +266,42 @@ pub struct Example<'a> {
 pub const EXAMPLE: &str = "Example with an image and a label";
 
 /// What a record may lack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadExample {
     /// It is no protobuf message.
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// A feature is missing, or is a list of other than one value, or has another type.
     #[error("it needs the feature `{0}` with exactly one {1}")]
-    Feature(&'static str, &'static str),
+    Feature(String, &'static str),
 }
 
 impl<'a> Example<'a> {
     /// Reads an Example: features in any order, others ignored, integers packed or not.
     pub fn decode(data: &'a [u8]) -> Result<Self, BadExample> {
+        Self::decode_as(data, "image", "label")
+    }
+
+    /// The same, of an Example whose features have these names.
+    pub fn decode_as(
+        data: &'a [u8],
+        image_name: &str,
+        label_name: &str,
+    ) -> Result<Self, BadExample> {
         let (mut image, mut label) = (None, None);
         for entry in entries(data) {
-            match entry? {
-                (b"image", feature) => image = Some(feature),
-                (b"label", feature) => label = Some(feature),
-                _ => {}
+            let (name, feature) = entry?;
+            if name == image_name.as_bytes() {
+                image = Some(feature);
+            } else if name == label_name.as_bytes() {
+                label = Some(feature);
             }
         }
         let image = image.map(bytes_value).transpose()?.flatten();
         let label = label.map(int_value).transpose()?.flatten();
-        let image = image.ok_or(BadExample::Feature("image", "bytes value"))?;
-        let label = label.ok_or(BadExample::Feature("label", "integer"))?;
+        let missing = |name: &str, what| BadExample::Feature(name.to_owned(), what);
+        let image = image.ok_or_else(|| missing(image_name, "bytes value"))?;
+        let label = label.ok_or_else(|| missing(label_name, "integer"))?;
         Ok(Self { image, label })
     }
 
@@ -524,7 +535,7 @@ mod tests {
         proto::put_bytes(&mut example, 1, &features);
         assert_eq!(
             Example::decode(&example),
-            Err(BadExample::Feature("label", "integer"))
+            Err(BadExample::Feature("label".into(), "integer"))
         );
     }
 

@@ -209,7 +209,7 @@ impl StageKind {
 }
 
 /// Every stage kind, in the order in which a pipeline usually uses them.
-pub static KINDS: [StageKind; 14] = [
+pub static KINDS: [StageKind; 19] = [
     StageKind::of::<crate::download::Download>(),
     StageKind::of::<crate::import::Import>(),
     StageKind::of::<crate::create_unlabeled::CreateUnlabeled>(),
@@ -220,6 +220,11 @@ pub static KINDS: [StageKind; 14] = [
     StageKind::of::<crate::merge::Merge>(),
     StageKind::of::<crate::sample::Sample>(),
     StageKind::of::<crate::augment_copies::AugmentCopies>(),
+    StageKind::of::<crate::inspect::Inspect>(),
+    StageKind::of::<crate::check_split::CheckSplit>(),
+    StageKind::of::<crate::zca::Zca>(),
+    StageKind::of::<crate::export::Export>(),
+    StageKind::of::<crate::convert::Convert>(),
     StageKind::of::<crate::train::Train>(),
     StageKind::of::<crate::extract_accuracy::ExtractAccuracy>(),
     StageKind::of::<crate::tabulate::Tabulate>(),

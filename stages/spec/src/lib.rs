@@ -10,7 +10,8 @@
 //! - [`class`]: how parameters name classes;
 //! - one file per stage kind: [`download`], [`import`] (with [`images`]), [`create_unlabeled`], [`create_test`],
 //!   [`create_split`] (with [`protocol`]), [`filter_classes`], [`relabel`], [`merge`], [`sample`], [`augment_copies`], [`train`]
-//!   (with [`method`]), [`extract_accuracy`], [`tabulate`], [`command`];
+//!   (with [`method`]), [`extract_accuracy`], [`tabulate`], [`command`]; to look at data
+//!   or exchange it, [`inspect`], [`check_split`], [`zca`], [`export`], [`convert`];
 //! - [`job`]: the file a child process reads, the events it prints, the result it leaves.
 
 pub mod choice;
@@ -20,23 +21,28 @@ pub mod kind;
 pub mod named;
 
 pub mod augment_copies;
+pub mod check_split;
 pub mod class;
 pub mod command;
+pub mod convert;
 pub mod create_split;
 pub mod create_test;
 pub mod create_unlabeled;
 pub mod download;
+pub mod export;
 pub mod extract_accuracy;
 pub mod filter_classes;
 pub mod images;
 pub mod import;
+pub mod inspect;
 pub mod merge;
 pub mod method;
+pub mod protocol;
 pub mod relabel;
 pub mod sample;
-pub mod protocol;
 pub mod shell;
 pub mod tabulate;
 pub mod train;
+pub mod zca;
 
 pub mod job;

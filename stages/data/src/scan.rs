@@ -1,0 +1,276 @@
+//! The images of record files as a stream: all threads decode, results come in the records' order, and
+//! memory holds one chunk of files and one decoded image a thread, however many records there are.
+
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::error::StageError;
+use crate::fs;
+use crate::image::{Image, Shape};
+use crate::png;
+use crate::tfrecord::{self, EXAMPLE, Example, Reader};
+
+/// Records in a chunk.
+const CHUNK: usize = 4096;
+/// Bytes of image files after which a chunk is full anyway.
+const CHUNK_BYTES: usize = 32 << 20;
+
+/// Told how many bytes are read, of how many in all; an error stops the scan.
+pub type Watch<'a> = &'a dyn Fn(u64, u64) -> Result<(), StageError>;
+
+/// A record, and what was made of its image.
+pub struct Seen<'a, T> {
+    /// Position among all records.
+    pub position: u64,
+    /// The class.
+    pub label: i64,
+    /// The image file as it stands in the record.
+    pub file: &'a [u8],
+    /// What `look` made of the image.
+    pub value: T,
+    path: &'a Path,
+    record: u64,
+}
+
+impl<T> Seen<'_, T> {
+    /// An error that names the record.
+    pub fn error(&self, what: impl ToString) -> StageError {
+        bad(self.path, self.record, what.to_string())
+    }
+}
+
+fn bad(path: &Path, record: u64, what: String) -> StageError {
+    let error = tfrecord::Error::Content {
+        kind: EXAMPLE,
+        path: path.to_owned(),
+        record,
+        what,
+    };
+    error.into()
+}
+
+/// Reads every record of `paths`, one file after the other. `look` sees images in any order, on many threads;
+/// `take` gets what it made of them in the records' order.
+///
+/// # Errors
+/// Damaged files and records, those of `look` (which says what is wrong with an image), of `take` and of `watch`.
+pub fn each<P: AsRef<Path>, T: Send>(
+    paths: &[P],
+    watch: Watch,
+    look: impl Fn(Image) -> Result<T, String> + Sync,
+    mut take: impl FnMut(Seen<T>) -> Result<(), StageError>,
+) -> Result<(), StageError> {
+    let mut total = 0;
+    for path in paths {
+        total += fs::len(path.as_ref())?;
+    }
+    let (mut position, mut bytes) = (0, 0);
+    for path in paths.iter().map(AsRef::as_ref) {
+        let mut reader = Reader::open(path)?;
+        let mut first = 0;
+        loop {
+            let chunk = Chunk::read(&mut reader)?;
+            if chunk.files.is_empty() {
+                break;
+            }
+            let look = |range: &Range<usize>| {
+                let image = png::decode(&chunk.bytes[range.clone()]);
+                image.map_err(|e| e.to_string()).and_then(&look)
+            };
+            let values: Vec<Result<T, String>> = chunk.files.par_iter().map(look).collect();
+            for (n, value) in values.into_iter().enumerate() {
+                let record = first + n as u64;
+                take(Seen {
+                    position,
+                    label: chunk.labels[n],
+                    file: &chunk.bytes[chunk.files[n].clone()],
+                    value: value.map_err(|what| bad(path, record, what))?,
+                    path,
+                    record,
+                })?;
+                position += 1;
+            }
+            first += chunk.files.len() as u64;
+            bytes += chunk.read;
+            watch(bytes, total)?;
+        }
+    }
+    Ok(())
+}
+
+/// Some records of a file, not yet decoded.
+#[derive(Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    files: Vec<Range<usize>>,
+    labels: Vec<i64>,
+    /// Bytes of the records.
+    read: u64,
+}
+
+impl Chunk {
+    fn read<R: Read>(reader: &mut Reader<R>) -> Result<Self, StageError> {
+        let mut chunk = Self::default();
+        while chunk.files.len() < CHUNK
+            && chunk.bytes.len() < CHUNK_BYTES
+            && let Some(record) = reader.read()?
+        {
+            chunk.read += record.frame.len() as u64;
+            match Example::decode(record.data()) {
+                Ok(example) => {
+                    let begin = chunk.bytes.len();
+                    chunk.bytes.extend_from_slice(example.image);
+                    chunk.files.push(begin..chunk.bytes.len());
+                    chunk.labels.push(example.label);
+                }
+                Err(error) => return Err(reader.bad_record(EXAMPLE, &error).into()),
+            }
+        }
+        Ok(chunk)
+    }
+}
+
+/// The shape of the first image.
+///
+/// # Errors
+/// As [`each`], or there is no record.
+pub fn first_shape<P: AsRef<Path>>(paths: &[P]) -> Result<Shape, StageError> {
+    for path in paths.iter().map(AsRef::as_ref) {
+        let mut reader = Reader::open(path)?;
+        let found = reader
+            .read()?
+            .map(|record| match Example::decode(record.data()) {
+                Ok(example) => png::decode(example.image).map_err(|e| e.to_string()),
+                Err(error) => Err(error.to_string()),
+            });
+        if let Some(found) = found {
+            let image = found.map_err(|what| bad(path, 0, what))?;
+            return Ok(image.shape);
+        }
+    }
+    let names: Vec<PathBuf> = paths.iter().map(|p| p.as_ref().to_owned()).collect();
+    Err(empty(&names))
+}
+
+/// The error where a set has no records at all.
+pub fn empty<P: AsRef<Path>>(paths: &[P]) -> StageError {
+    let names: Vec<String> = paths
+        .iter()
+        .map(|p| p.as_ref().display().to_string())
+        .collect();
+    StageError::failed(format!("{}: there are no records", names.join(", ")))
+        .help("check what wrote this")
+}
+
+/// `h×w×c`, for messages.
+pub fn words(shape: Shape) -> String {
+    format!("{}×{}×{}", shape.height, shape.width, shape.channels)
+}
+
+/// The pixels of an image that must have this shape, for `look`.
+pub fn pixels_of(shape: Shape, image: Image) -> Result<Vec<u8>, String> {
+    if image.shape == shape {
+        return Ok(image.data);
+    }
+    Err(format!(
+        "an image of {} among images of {}",
+        words(image.shape),
+        words(shape)
+    ))
+}
+
+/// What an image shows, in 16 bytes: equal for images of equal size and pixels, whatever their files.
+pub fn digest(image: &Image) -> [u8; 16] {
+    let Shape {
+        height,
+        width,
+        channels,
+    } = image.shape;
+    let mut hasher = blake3::Hasher::new();
+    for side in [height, width, channels] {
+        hasher.update(&(side as u64).to_le_bytes());
+    }
+    hasher.update(&image.data);
+    let mut short = [0; 16];
+    short.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records;
+
+    const SHAPE: Shape = Shape {
+        height: 1,
+        width: 2,
+        channels: 3,
+    };
+
+    #[test]
+    fn records_come_in_order_with_their_labels_and_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = [folder.path().join("a"), folder.path().join("b")];
+        for (path, count, first) in [(&paths[0], 5000_usize, 0), (&paths[1], 3, 5000)] {
+            let images: Vec<u8> = (0..count * 6)
+                .map(|i| ((first + i / 6) % 251) as u8)
+                .collect();
+            let labels: Vec<u8> = (0..count).map(|i| (i % 7) as u8).collect();
+            fs::write(path, records::encode(SHAPE, &images, &labels)).unwrap();
+        }
+        let mut seen = 0;
+        let told = std::cell::Cell::new((0, 0));
+        let watch = |done, total| {
+            told.set((done, total));
+            Ok(())
+        };
+        each(
+            &paths,
+            &watch,
+            |image| Ok(image.data),
+            |record| {
+                assert_eq!(record.position, seen);
+                assert_eq!(record.value, [(seen % 251) as u8; 6]);
+                assert_eq!(record.label, (seen % 5000 % 7) as i64);
+                assert_eq!(png::decode(record.file).unwrap().data, record.value);
+                seen += 1;
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert_eq!(seen, 5003);
+        assert!(told.get().0 == told.get().1 && told.get().0 > 5003);
+        assert_eq!(first_shape(&paths).unwrap(), SHAPE);
+    }
+
+    #[test]
+    fn what_is_wrong_names_file_and_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, records::encode(SHAPE, &[0; 18], &[0, 1, 2])).unwrap();
+        let other = Shape { width: 3, ..SHAPE };
+        let scan = |look: &(dyn Fn(Image) -> Result<Vec<u8>, String> + Sync)| {
+            each(&[&path], &|_, _| Ok(()), look, |_| Ok(()))
+                .unwrap_err()
+                .to_string()
+        };
+        let error = scan(&|image| pixels_of(other, image));
+        assert!(
+            error.contains("record 0 ") && error.contains("1×2×3 among images of 1×3×3"),
+            "{error}"
+        );
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        let error = scan(&|image| Ok(image.data));
+        assert!(
+            error.contains("record 2 ") && error.contains("not complete"),
+            "{error}"
+        );
+        fs::write(&path, b"").unwrap();
+        let error = first_shape(&[path]).unwrap_err().to_string();
+        assert!(error.ends_with("there are no records"), "{error}");
+    }
+}
