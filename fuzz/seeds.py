@@ -56,6 +56,7 @@ def all_seeds():
         "reference": REFERENCES,
         "pattern": PATTERNS + ["\n".join(PATTERNS)],
         "split": ["cifar10.3@40-1", "cifar10.0@4000-5000", "cifar10.5@10-1", "svhn.1@250-1", "stl10.2@1000-500", "cifar100_LT_50.1@50-1"],
+        "positions": ["1\n2\n\n3\n", " ".join(map(str, range(1000))) + " \n"],
         "params": [bytes([n]) + json.dumps(params).encode() for n in range(24) for params in stages],
         "job_file": [json.dumps(job(params)) for params in stages[:12]],
         "messages": ["\n".join(EVENTS) + "\n", *EVENTS, json.dumps(REPORT)],

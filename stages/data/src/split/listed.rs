@@ -16,7 +16,7 @@ pub enum Error {
         line: u32,
     },
     /// A word is no position.
-    #[error("line {line}: `{word}` is no position of a record, a number from 0 to {last}", last = records - 1)]
+    #[error("line {line}: `{word}` is no position of a record, a number below {records}")]
     Word {
         /// Which line, counted from 1.
         line: usize,
@@ -129,7 +129,7 @@ mod tests {
         );
         assert_eq!(
             error(&folds(1), 0, 4000),
-            "line 1: `4000` is no position of a record, a number from 0 to 3999"
+            "line 1: `4000` is no position of a record, a number below 4000"
         );
         assert!(error(&folds(1).replace("4995", "5"), 0, 5000).contains("position 5 stands"));
         assert!(error(&folds(1).replace("4995", "-5"), 0, 5000).contains("`-5` is no position"));
