@@ -37,8 +37,8 @@ pub struct Seen<'a, T> {
 
 impl<T> Seen<'_, T> {
     /// An error that names the record.
-    pub fn error(&self, what: impl ToString) -> StageError {
-        bad(self.path, self.record, what.to_string())
+    pub fn error(&self, what: &str) -> StageError {
+        bad(self.path, self.record, what.to_owned())
     }
 }
 

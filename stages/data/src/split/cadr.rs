@@ -41,7 +41,9 @@ pub fn imbalanced(distribution: &Distribution, lambda: f64, size: u64) -> (Vec<f
     let mut shares = long_tail(lambda, distribution.counts.len());
     if lambda < 1.0 {
         // The largest is 1 again.
-        shares.iter_mut().for_each(|share| *share *= lambda);
+        for share in &mut shares {
+            *share *= lambda;
+        }
     }
     let records = (0..).zip(distribution.classes.iter().copied());
     let (order, _) = interleave(records, &shares, total(&shares, size));

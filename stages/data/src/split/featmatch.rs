@@ -68,7 +68,7 @@ pub fn omniscient_order(records: usize, seed: u32) -> Vec<usize> {
 }
 
 fn order(records: usize, seed: u32) -> Vec<usize> {
-    let mut items = (0..records).collect();
+    let mut items: Vec<usize> = (0..records).collect();
     shuffle(&mut items, seed);
     items
 }
@@ -114,7 +114,7 @@ pub fn split(
 }
 
 /// `items[permutation(n)]` of numpy's generator.
-fn shuffle(items: &mut Vec<usize>, seed: u32) {
+fn shuffle(items: &mut [usize], seed: u32) {
     Mt19937::new(seed).shuffle(items);
 }
 

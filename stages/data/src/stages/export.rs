@@ -125,7 +125,9 @@ fn cifar_binary(child: &Child, paths: &[&Path], names: &Names) -> Result<u64, St
         |record| {
             let label = u8::try_from(record.label).map_err(|_| {
                 let label = record.label;
-                record.error(format!("label {label}; CIFAR's binary format has 0 to 255"))
+                record.error(&format!(
+                    "label {label}; CIFAR's binary format has 0 to 255"
+                ))
             })?;
             last = last.max(record.label);
             written += 1;
