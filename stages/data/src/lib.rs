@@ -8,7 +8,7 @@
 //! - [`records`], [`scan`]: sets of TFRecord files as a whole, and their images as a stream;
 //! - [`copies`], [`image_set`]: copies that are made when they are asked for, and what trains on them;
 //! - [`classes`], [`mod@inspect`]: names of classes, and what is in a set;
-//! - [`mod@zca`]: whitening;
+//! - whitening: [`zca`];
 //! - [`folder`], [`origin`]: folders of image files, zip archives, and shards;
 //! - [`events`]: TensorBoard's files;
 //! - [`http`], [`checksum`], [`archive`], [`readers`]: official archives, from wherever they lie;
