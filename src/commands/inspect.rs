@@ -19,13 +19,14 @@ pub fn exec(
     classes: Option<&Path>,
     sheet: Option<&Path>,
 ) -> Result<ExitCode> {
-    let names = Names::read_optional(classes).map_err(error)?;
+    let names = Names::read_optional(classes).map_err(|e| error(&e))?;
     let gauge = Gauge::new();
     let watch = |done, total| {
         gauge.tell("bytes", done, total);
         Ok(())
     };
-    let found = inspect::inspect(files, &names, &Sheet::default(), &watch).map_err(error)?;
+    let found =
+        inspect::inspect(files, &names, &Sheet::default(), &watch).map_err(|e| error(&e))?;
     drop(gauge);
     if global.json {
         print_json(&found.facts);
@@ -33,13 +34,13 @@ pub fn exec(
         print_line(inspect::report(&found.facts).trim_end());
     }
     if let Some(path) = sheet {
-        fs::write_atomically(path, &found.sheet).map_err(|e| error(e.into()))?;
+        fs::write_atomically(path, &found.sheet).map_err(|e| error(&e.into()))?;
         say(&format!("contact sheet: {}", short(path)));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn error(error: StageError) -> Error {
+fn error(error: &StageError) -> Error {
     let failure = error.failure();
     let error = Error::system(failure.message);
     match failure.help {
