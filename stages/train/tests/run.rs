@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use common::{Place, checkpoints, name, scalars};
+use common::{Place, checkpoints, name, scalars, tensors};
 use rematch_data::child::{Child, StageError};
 use rematch_data::rng::{Purpose, Stream};
 use rematch_spec::job::Job;
@@ -121,14 +121,6 @@ fn a_checkpoint_is_plain_safetensors_with_pytorch_names() {
         .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
         .collect();
     assert!(values.iter().all(|v| (v - 1.0).abs() < 0.2), "{values:?}");
-}
-
-/// The tensors of the last checkpoint; the metadata is left out, for it says how long the event file
-/// was, and where its name comes from the clock.
-fn tensors(job: &Job) -> Vec<u8> {
-    let bytes = std::fs::read(checkpoints(job).pop().unwrap()).unwrap();
-    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    bytes[8 + length..].to_vec()
 }
 
 /// Numbers from 0 to 1 that look random.

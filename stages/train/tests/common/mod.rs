@@ -121,6 +121,28 @@ pub fn checkpoints(job: &Job) -> Vec<PathBuf> {
     all
 }
 
+/// The tensors of the last checkpoint; the metadata is left out, for it says how long the event file
+/// was, and where its name comes from the clock.
+pub fn tensors(job: &Job) -> Vec<u8> {
+    last_checkpoint(job).1
+}
+
+/// What the metadata of the last checkpoint says of the run, but for where its event file and its log end.
+pub fn record(job: &Job) -> Value {
+    let header: Value = serde_json::from_slice(&last_checkpoint(job).0).unwrap();
+    let text = header["__metadata__"]["rematch"].as_str().unwrap();
+    let mut record: Value = serde_json::from_str(text).unwrap();
+    record.as_object_mut().unwrap().remove("log").unwrap();
+    record
+}
+
+/// Header and tensors, as the format's description says: length, JSON, bytes.
+fn last_checkpoint(job: &Job) -> (Vec<u8>, Vec<u8>) {
+    let bytes = std::fs::read(checkpoints(job).pop().unwrap()).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    (bytes[8..8 + length].to_vec(), bytes[8 + length..].to_vec())
+}
+
 pub fn name(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
 }
