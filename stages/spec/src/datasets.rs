@@ -32,7 +32,7 @@ pub struct Dataset {
     #[serde(default)]
     pub extras: Vec<Extra>,
     /// Its weak augmentation in the originals, as a token of `augment` (spec/fixmatch.md 3.1).
-    pub weak: String,
+    pub weak: Weak,
     /// What its reader is told, whatever the source.
     #[serde(default)]
     pub options: Map<String, Value>,
@@ -62,6 +62,16 @@ pub struct Extra {
     pub output: String,
     /// File name.
     pub file: String,
+}
+
+/// A weak augmentation, called as in `augment`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weak {
+    /// Mirror and shift.
+    Ms,
+    /// Shift alone.
+    S,
 }
 
 /// Archives of one layout.

@@ -1,5 +1,7 @@
 //! The weak augmentation: mirror and shift (spec/fixmatch.md 4.4).
 
+use rematch_spec::datasets::{self, Name};
+
 use crate::image::{Shape, Shift};
 use crate::rng::Stream;
 
@@ -29,12 +31,12 @@ impl Weak {
         }
     }
 
-    /// The default of a dataset (spec/fixmatch.md 3.1): no mirror for `svhn` and `svhn_noextra`,
-    /// whose digits have a direction; mirror and shift for every other, known or not.
+    /// The default of a dataset, as the table of datasets has it (spec/fixmatch.md 3.1): no mirror for
+    /// digits, which have a direction; mirror and shift for those that it does not know.
     pub fn of_dataset(dataset: &str, shape: Shape) -> Self {
-        match dataset {
-            "svhn" | "svhn_noextra" => Self::shift(shape),
-            _ => Self::mirror_and_shift(shape),
+        match Name::find(dataset).map(|name| name.dataset().weak) {
+            Some(datasets::Weak::S) => Self::shift(shape),
+            Some(datasets::Weak::Ms) | None => Self::mirror_and_shift(shape),
         }
     }
 
