@@ -152,9 +152,9 @@ impl Slots {
         self.cpus -= cpus;
         self.memory -= needs.memory;
         for (pool, part) in &needs.pools {
-            self.pools
-                .entry(pool.clone())
-                .and_modify(|free| *free -= part);
+            if let Some(free) = self.pools.get_mut(pool) {
+                *free -= part;
+            }
         }
         Some(Share {
             cpus,
@@ -200,9 +200,9 @@ impl Slots {
             self.gpus[*gpu] += part;
         }
         for (pool, part) in &share.pools {
-            self.pools
-                .entry(pool.clone())
-                .and_modify(|free| *free += part);
+            if let Some(free) = self.pools.get_mut(pool) {
+                *free += part;
+            }
         }
     }
 

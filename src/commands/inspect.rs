@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rematch_data::classes::Names;
 use rematch_data::error::StageError;
-use rematch_data::{fs, inspect};
+use rematch_data::{classes, fs, inspect};
 use rematch_spec::inspect::Sheet;
 
 use crate::cli::Global;
@@ -19,7 +18,7 @@ pub fn exec(
     classes: Option<&Path>,
     sheet: Option<&Path>,
 ) -> Result<ExitCode> {
-    let names = Names::read_optional(classes).map_err(|e| error(&e))?;
+    let names = classes::read_optional(classes).map_err(|e| error(&e))?;
     let gauge = Gauge::new();
     let watch = |done, total| {
         gauge.tell("bytes", done, total);

@@ -17,9 +17,7 @@ use crate::error::StageError;
 use crate::fs;
 use crate::image::Shape;
 use crate::mt19937::Mt19937;
-use crate::png;
-use crate::records::{Index, Records};
-use crate::tfrecord::{self, Example};
+use crate::records::{self, Index, Records};
 
 /// The recipe's name in the folder.
 pub const RECIPE: &str = "recipe.json";
@@ -280,21 +278,12 @@ impl Copies {
             return Ok(());
         }
         let image = self.source.image(place)?;
-        if image.shape != self.shape {
-            let message = format!(
-                "{}: record {place} has an image of {}×{}×{} among images of {}×{}×{}",
-                self.path.display(),
-                image.shape.height,
-                image.shape.width,
-                image.shape.channels,
-                self.shape.height,
-                self.shape.width,
-                self.shape.channels
-            );
-            return Err(StageError::failed(message));
-        }
+        let pixels = image.pixels_of(self.shape).map_err(|what| {
+            let path = self.path.display();
+            StageError::failed(format!("{path}: record {place} has {what}"))
+        })?;
         self.view
-            .render(copy, index, self.shape, &image.data, scratch, out);
+            .render(copy, index, self.shape, &pixels, scratch, out);
         Ok(())
     }
 
@@ -308,15 +297,8 @@ impl Copies {
             let (scratch, pixels, data) = scratch;
             pixels.resize(self.shape.bytes(), 0);
             self.render(n, scratch, pixels)?;
-            let image = png::encode(self.shape, pixels);
-            data.clear();
-            Example {
-                image: &image,
-                label,
-            }
-            .encode(data);
-            let mut frame = Vec::with_capacity(data.len() + tfrecord::HEADER + tfrecord::FOOTER);
-            tfrecord::put_record(&mut frame, data);
+            let mut frame = Vec::new();
+            records::put_image(&mut frame, data, self.shape, pixels, label);
             Ok(frame)
         };
         let frames: Result<Vec<Vec<u8>>, StageError> =

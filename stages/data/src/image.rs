@@ -54,6 +54,17 @@ impl Shape {
     }
 }
 
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            height,
+            width,
+            channels,
+        } = self;
+        write!(f, "{height}×{width}×{channels}")
+    }
+}
+
 /// An image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -61,6 +72,22 @@ pub struct Image {
     pub shape: Shape,
     /// `shape.bytes()` bytes, HWC.
     pub data: Vec<u8>,
+}
+
+impl Image {
+    /// The pixels of an image that must have this shape.
+    ///
+    /// # Errors
+    /// Another shape, in words.
+    pub fn pixels_of(self, shape: Shape) -> Result<Vec<u8>, String> {
+        if self.shape == shape {
+            return Ok(self.data);
+        }
+        Err(format!(
+            "an image of {} among images of {shape}",
+            self.shape
+        ))
+    }
 }
 
 /// An image that is worked on in place.

@@ -80,14 +80,7 @@ impl ImageSet {
             if let Some(first) = set.parts.first()
                 && first.shape() != part.shape()
             {
-                let [a, b] = [first, &part].map(|part| {
-                    let Shape {
-                        height,
-                        width,
-                        channels,
-                    } = part.shape();
-                    format!("{height}×{width}×{channels}")
-                });
+                let [a, b] = [first, &part].map(Part::shape);
                 let message = format!("{}: images of {b} among images of {a}", folder.display());
                 return Err(StageError::failed(message).help("take files of one dataset"));
             }

@@ -122,12 +122,7 @@ impl Records {
             }
             self.decode(&files).map_err(|(n, what)| {
                 let record = first + n as u64;
-                StageError::from(tfrecord::Error::Content {
-                    kind: EXAMPLE,
-                    path: path.to_owned(),
-                    record,
-                    what,
-                })
+                tfrecord::Error::no_example(path, record, &what)
             })?;
             first += files.len() as u64;
         }
@@ -153,22 +148,11 @@ impl Records {
             .zip(files)
             .enumerate()
             .find_map_first(|(n, (out, file))| {
-                let image = match png::decode(file) {
-                    Ok(image) => image,
-                    Err(error) => return Some((n, error.to_string())),
-                };
-                if image.shape != shape {
-                    let words = |s: Shape| format!("{}×{}×{}", s.height, s.width, s.channels);
-                    return Some((
-                        n,
-                        format!(
-                            "an image of {} among images of {}",
-                            words(image.shape),
-                            words(shape)
-                        ),
-                    ));
+                let image = png::decode(file).map_err(|e| e.to_string());
+                match image.and_then(|image| image.pixels_of(shape)) {
+                    Ok(pixels) => out.copy_from_slice(&pixels),
+                    Err(what) => return Some((n, what)),
                 }
-                out.copy_from_slice(&image.data);
                 None
             });
         wrong.map_or(Ok(()), Err)
@@ -192,19 +176,27 @@ pub fn encode(shape: Shape, images: &[u8], labels: &[impl Copy + Into<i64> + Syn
         .map(|(images, labels)| {
             let (mut out, mut data) = (Vec::new(), Vec::new());
             for (pixels, &label) in images.chunks_exact(size).zip(labels) {
-                data.clear();
-                let image = png::encode(shape, pixels);
-                Example {
-                    image: &image,
-                    label: label.into(),
-                }
-                .encode(&mut data);
-                tfrecord::put_record(&mut out, &data);
+                put_image(&mut out, &mut data, shape, pixels, label.into());
             }
             out
         })
         .collect();
     parts.concat()
+}
+
+/// Appends the framed record of an image; `data` is room to work in.
+///
+/// # Panics
+/// As [`png::encode`].
+pub fn put_image(out: &mut Vec<u8>, data: &mut Vec<u8>, shape: Shape, pixels: &[u8], label: i64) {
+    data.clear();
+    let image = png::encode(shape, pixels);
+    Example {
+        image: &image,
+        label,
+    }
+    .encode(data);
+    tfrecord::put_record(out, data);
 }
 
 /// Labels and places of all records of a set of files; positions run on across files.

@@ -38,18 +38,8 @@ pub struct Seen<'a, T> {
 impl<T> Seen<'_, T> {
     /// An error that names the record.
     pub fn error(&self, what: &str) -> StageError {
-        bad(self.path, self.record, what.to_owned())
+        tfrecord::Error::no_example(self.path, self.record, what).into()
     }
-}
-
-fn bad(path: &Path, record: u64, what: String) -> StageError {
-    let error = tfrecord::Error::Content {
-        kind: EXAMPLE,
-        path: path.to_owned(),
-        record,
-        what,
-    };
-    error.into()
 }
 
 /// Reads every record of `paths`, one file after the other. `look` sees images in any order, on many threads;
@@ -87,7 +77,8 @@ pub fn each<P: AsRef<Path>, T: Send>(
                     position,
                     label: chunk.labels[n],
                     file: &chunk.bytes[chunk.files[n].clone()],
-                    value: value.map_err(|what| bad(path, record, what))?,
+                    value: value
+                        .map_err(|what| tfrecord::Error::no_example(path, record, &what))?,
                     path,
                     record,
                 })?;
@@ -147,7 +138,7 @@ pub fn first_shape<P: AsRef<Path>>(paths: &[P]) -> Result<Shape, StageError> {
                 Err(error) => Err(error.to_string()),
             });
         if let Some(found) = found {
-            let image = found.map_err(|what| bad(path, 0, what))?;
+            let image = found.map_err(|what| tfrecord::Error::no_example(path, 0, &what))?;
             return Ok(image.shape);
         }
     }
@@ -163,23 +154,6 @@ pub fn empty<P: AsRef<Path>>(paths: &[P]) -> StageError {
         .collect();
     StageError::failed(format!("{}: there are no records", names.join(", ")))
         .help("check what wrote this")
-}
-
-/// `h×w×c`, for messages.
-pub fn words(shape: Shape) -> String {
-    format!("{}×{}×{}", shape.height, shape.width, shape.channels)
-}
-
-/// The pixels of an image that must have this shape, for `look`.
-pub fn pixels_of(shape: Shape, image: Image) -> Result<Vec<u8>, String> {
-    if image.shape == shape {
-        return Ok(image.data);
-    }
-    Err(format!(
-        "an image of {} among images of {}",
-        words(image.shape),
-        words(shape)
-    ))
 }
 
 /// What an image shows, in 16 bytes: equal for images of equal size and pixels, whatever their files.
@@ -257,7 +231,7 @@ mod tests {
                 .unwrap_err()
                 .to_string()
         };
-        let error = scan(&|image| pixels_of(other, image));
+        let error = scan(&|image| image.pixels_of(other));
         assert!(
             error.contains("record 0 ") && error.contains("1×2×3 among images of 1×3×3"),
             "{error}"

@@ -20,6 +20,7 @@ mod filter_classes;
 mod import;
 mod inspect;
 mod merge;
+mod record_files;
 mod relabel;
 mod sample;
 mod tabulate;

@@ -61,6 +61,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// A record, counted from 0, that should have been an [`Example`] with an image.
+    pub fn no_example(path: &Path, record: u64, what: &str) -> Self {
+        Self::Content {
+            path: path.to_owned(),
+            record,
+            kind: EXAMPLE,
+            what: what.to_owned(),
+        }
+    }
+}
+
 impl From<Error> for StageError {
     fn from(error: Error) -> Self {
         match error {

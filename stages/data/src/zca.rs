@@ -45,7 +45,7 @@ impl Zca {
             let message = format!(
                 "{}: images of {} have {} values, and ZCA needs a matrix of that size squared; the limit is {LARGEST}",
                 paths[0].as_ref().display(),
-                scan::words(shape),
+                shape,
                 shape.bytes()
             );
             return Err(StageError::failed(message).help("make the images smaller first"));
@@ -54,7 +54,7 @@ impl Zca {
         scan::each(
             paths,
             watch,
-            |image| scan::pixels_of(shape, image),
+            |image| image.pixels_of(shape),
             |record| {
                 moments.add(shape, &record.value);
                 Ok(())

@@ -40,6 +40,19 @@ impl Names {
         Ok(Self(names))
     }
 
+    /// The name of a class.
+    pub fn get(&self, label: i64) -> Option<&str> {
+        self.0.get(&label).map(String::as_str)
+    }
+
+    /// The name of a class, or its label, with nothing in it that could steer a terminal.
+    pub fn show(&self, label: i64) -> String {
+        self.get(label).map_or_else(
+            || label.to_string(),
+            |name| name.chars().filter(|c| !c.is_control()).collect(),
+        )
+    }
+
     /// The number of a class; `at` is the parameter that names it.
     ///
     /// # Errors

@@ -93,6 +93,16 @@ impl JsonSchema for Input {
 #[serde(transparent)]
 pub struct Inputs(pub Vec<Input>);
 
+impl Inputs {
+    /// The paths of all of them, in order.
+    ///
+    /// # Panics
+    /// As [`Input::path`].
+    pub fn paths(&self) -> Vec<&Path> {
+        self.0.iter().map(Input::path).collect()
+    }
+}
+
 impl<'de> Deserialize<'de> for Inputs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;

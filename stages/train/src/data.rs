@@ -118,8 +118,7 @@ fn read(inputs: Option<&Inputs>) -> Result<ImageSet, StageError> {
     let Some(inputs) = inputs else {
         return Ok(ImageSet::default());
     };
-    let paths: Vec<_> = inputs.0.iter().map(Input::path).collect();
-    ImageSet::read(&paths)
+    ImageSet::read(&inputs.paths())
 }
 
 /// K: classes are counted from 0, and every class that is tested must have been shown.

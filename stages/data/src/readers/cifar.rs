@@ -191,7 +191,7 @@ fn parse_matlab(file: &[u8], labels: &str) -> Result<File, String> {
 }
 
 /// Appends an image that has its planes one after the other, pixel by pixel.
-fn push_interleaved(planes: &[u8], out: &mut Vec<u8>) {
+pub fn push_interleaved(planes: &[u8], out: &mut Vec<u8>) {
     let (red, rest) = planes.split_at(1024);
     let (green, blue) = rest.split_at(1024);
     for ((r, g), b) in red.iter().zip(green).zip(blue) {

@@ -9,12 +9,12 @@ use rematch_spec::job::Report;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::inspect::{paths, watch};
+use super::record_files::watch;
 use crate::child::{Child, report};
 use crate::classes::Names;
 use crate::error::StageError;
 use crate::inspect::count;
-use crate::{fs, json, scan};
+use crate::{classes, fs, json, scan};
 
 /// Longest JSON of a split that is read: 600,000 positions (SVHN with its extra part) take 12 MB.
 const LONGEST: u64 = 1 << 28;
@@ -45,7 +45,7 @@ impl Part {
         child.note(format!("reading the {name} records"));
         let mut records = Vec::new();
         scan::each(
-            &paths(inputs),
+            &inputs.paths(),
             &watch(child),
             |image| Ok(scan::digest(&image)),
             |record| {
@@ -123,7 +123,7 @@ struct Facts {
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: CheckSplit = child.params()?;
-    let names = Names::read_optional(params.classes.as_ref().map(Input::path))?;
+    let names = classes::read_optional(params.classes.as_ref().map(Input::path))?;
     let optional = |name, inputs: &Option<Inputs>| match inputs {
         Some(inputs) => Part::read(child, name, inputs).map(Some),
         None => Ok(None),

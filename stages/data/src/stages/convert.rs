@@ -7,11 +7,11 @@ use rematch_spec::convert::{Convert, Npy, Source, Tfrecord};
 use rematch_spec::input::Input;
 use rematch_spec::job::Report;
 
-use super::inspect::paths;
 use crate::child::{Child, report};
 use crate::error::StageError;
 use crate::image::Shape;
 use crate::npy::Array;
+use crate::readers::cifar;
 use crate::tfrecord::{Example, Reader, Writer};
 use crate::{fs, png, records};
 
@@ -20,13 +20,6 @@ const CHUNK: usize = 16 << 20;
 /// Longest side of an image that is believed; the limit of our PNGs.
 const LONGEST_SIDE: u64 = 1 << 14;
 
-/// Images of CIFAR's binary format.
-pub(super) const CIFAR: Shape = Shape {
-    height: 32,
-    width: 32,
-    channels: 3,
-};
-
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Convert = child.params()?;
     let mut writer = Writer::create(child.output("records")?)?;
@@ -34,7 +27,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
         Source::Npy(source) => arrays(child, source, &mut writer)?,
         Source::CifarBinary(files) => {
             let mut records = 0;
-            for path in paths(files) {
+            for path in files.paths() {
                 records += cifar_binary(child, path, &mut writer)?;
             }
             records
@@ -135,7 +128,7 @@ fn read_labels(labels: &mut Array, count: usize, first: u64) -> Result<Vec<i64>,
 
 /// A byte of label, then the red, green and blue plane, over and over.
 fn cifar_binary(child: &Child, path: &Path, writer: &mut Writer) -> Result<u64, StageError> {
-    let one = 1 + CIFAR.bytes();
+    let one = 1 + cifar::SHAPE.bytes();
     let length = fs::len(path)?;
     let count = length / one as u64;
     if count == 0 || length % one as u64 != 0 {
@@ -155,11 +148,9 @@ fn cifar_binary(child: &Child, path: &Path, writer: &mut Writer) -> Result<u64, 
         let (mut pixels, mut labels) = (Vec::with_capacity(bytes.len()), Vec::new());
         for record in bytes.chunks_exact(one) {
             labels.push(record[0]);
-            let planes = &record[1..];
-            let plane = CIFAR.pixels();
-            pixels.extend((0..planes.len()).map(|n| planes[n % 3 * plane + n / 3]));
+            cifar::push_interleaved(&record[1..], &mut pixels);
         }
-        writer.write_frames(&records::encode(CIFAR, &pixels, &labels))?;
+        writer.write_frames(&records::encode(cifar::SHAPE, &pixels, &labels))?;
         done += number as u64;
         child.progress(done, count, "images");
     }
@@ -171,7 +162,7 @@ fn foreign(child: &Child, source: &Tfrecord, writer: &mut Writer) -> Result<u64,
     let kind = "Example with these features";
     let mut records = 0;
     let mut data = Vec::new();
-    for path in paths(&source.files) {
+    for path in source.files.paths() {
         let mut reader = Reader::open(path)?;
         while let Some(record) = reader.read()? {
             child.check()?;

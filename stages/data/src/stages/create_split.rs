@@ -13,7 +13,8 @@ use rematch_spec::protocol::{
 };
 use serde::Serialize;
 
-use super::create_unlabeled::{copy, scan, unusable};
+use super::create_unlabeled::unusable;
+use super::record_files::{copy, scan};
 use crate::child::{Child, report};
 use crate::error::StageError;
 use crate::records::Index;

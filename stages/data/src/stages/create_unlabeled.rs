@@ -1,21 +1,15 @@
 //! `create_unlabeled`: every record once, in an order whose prefixes follow the class distribution, or a
 //! long-tailed part of them.
 
-use std::path::Path;
-
 use rematch_spec::create_unlabeled::{CreateUnlabeled, Imbalance};
 use rematch_spec::input::Input;
 use rematch_spec::job::Report;
 
+use super::record_files::{copy, scan};
 use crate::child::{Child, report};
 use crate::error::StageError;
 use crate::json;
-use crate::records::Index;
 use crate::split::{self, Distribution, cadr};
-use crate::tfrecord::Writer;
-
-/// Records between two looks at the order to stop.
-const CHUNK: usize = 10_000;
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: CreateUnlabeled = child.params()?;
@@ -56,16 +50,6 @@ pub(super) fn reorder(
     ]))
 }
 
-/// Reads labels and places of all records of `files`.
-pub(super) fn scan(child: &Child, files: &[Input]) -> Result<Index, StageError> {
-    let paths: Vec<&Path> = files.iter().map(Input::path).collect();
-    Index::scan_with(&paths, |records| {
-        child.check()?;
-        child.progress(records as u64, 0, "records read");
-        Ok(())
-    })
-}
-
 /// For `map_err`: names the files in an error about their labels.
 pub(super) fn unusable(files: &[Input]) -> impl Fn(split::Error) -> StageError + '_ {
     move |error| {
@@ -80,34 +64,4 @@ pub(super) fn unusable(files: &[Input]) -> impl Fn(split::Error) -> StageError +
         };
         StageError::failed(format!("{}: {error}", names.join(", "))).help(help)
     }
-}
-
-/// Copies records as they are.
-pub(super) fn copy(
-    child: &Child,
-    index: &Index,
-    positions: &[usize],
-    to: &Path,
-) -> Result<(), StageError> {
-    let label = |n: &usize| (*n, index.labels[*n]);
-    let records: Vec<(usize, i64)> = positions.iter().map(label).collect();
-    copy_as(child, index, &records, to)
-}
-
-/// Copies records, each with the label beside its position.
-pub(super) fn copy_as(
-    child: &Child,
-    index: &Index,
-    records: &[(usize, i64)],
-    to: &Path,
-) -> Result<(), StageError> {
-    let mut writer = Writer::create(to)?;
-    let mut done = 0;
-    for chunk in records.chunks(CHUNK) {
-        child.check()?;
-        index.copy_as(chunk.iter().copied(), &mut writer)?;
-        done += chunk.len();
-        child.progress(done as u64, records.len() as u64, "records");
-    }
-    Ok(writer.finish()?)
 }

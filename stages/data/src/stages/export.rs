@@ -8,31 +8,30 @@ use rematch_spec::export::{Export, Format};
 use rematch_spec::input::Input;
 use rematch_spec::job::Report;
 
-use super::convert::CIFAR;
-use super::create_unlabeled;
-use super::inspect::{paths, watch};
+use super::record_files::{copy, scan as scan_files, watch};
 use crate::child::{Child, report};
 use crate::classes::Names;
 use crate::error::StageError;
 use crate::image::Shape;
+use crate::readers::cifar;
 use crate::records::Index;
-use crate::{fs, json, npy, scan};
+use crate::{classes, fs, json, npy, scan};
 
 /// Longest name of a folder, in bytes; systems take 255.
 const LONGEST_NAME: usize = 100;
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Export = child.params()?;
-    let paths = paths(&params.records);
-    let names = Names::read_optional(params.classes.as_ref().map(Input::path))?;
+    let paths = params.records.paths();
+    let names = classes::read_optional(params.classes.as_ref().map(Input::path))?;
     let records = match params.to {
         Format::Folders => folders(child, &paths, &names)?,
         Format::CifarBinary => cifar_binary(child, &paths, &names)?,
         Format::Npy => arrays(child, &paths)?,
         Format::Tfrecord => {
-            let index = Index::scan(&paths)?;
+            let index = scan_files(child, &params.records.0)?;
             let all: Vec<usize> = (0..index.labels.len()).collect();
-            create_unlabeled::copy(child, &index, &all, child.output("records")?)?;
+            copy(child, &index, &all, child.output("records")?)?;
             all.len() as u64
         }
     };
@@ -118,7 +117,8 @@ fn cifar_binary(child: &Child, paths: &[&Path], names: &Names) -> Result<u64, St
         paths,
         &watch(child),
         |image| {
-            let pixels = scan::pixels_of(CIFAR, image)
+            let pixels = image
+                .pixels_of(cifar::SHAPE)
                 .map_err(|_| "CIFAR's binary format has 32×32 colour images only")?;
             Ok(planes(&pixels))
         },
@@ -165,7 +165,7 @@ fn arrays(child: &Child, paths: &[&Path]) -> Result<u64, StageError> {
     scan::each(
         paths,
         &watch(child),
-        |image| scan::pixels_of(shape, image),
+        |image| image.pixels_of(shape),
         |record| {
             written += 1;
             images.row(&record.value)?;

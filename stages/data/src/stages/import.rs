@@ -15,8 +15,8 @@ use crate::image::file::Rules;
 use crate::image::intake::Intake;
 use crate::image::{Image, Shape};
 use crate::origin::Error;
-use crate::tfrecord::{self, Example, Writer};
-use crate::{fs, json, png};
+use crate::tfrecord::Writer;
+use crate::{fs, json, records};
 
 mod copies;
 mod parts;
@@ -207,12 +207,7 @@ impl Converter<'_> {
             image = self.copy(&image, pick);
         }
         let (mut data, mut frame) = (Vec::new(), Vec::new());
-        Example {
-            image: &png::encode(image.shape, &image.data),
-            label: item.label,
-        }
-        .encode(&mut data);
-        tfrecord::put_record(&mut frame, &data);
+        records::put_image(&mut frame, &mut data, image.shape, &image.data, item.label);
         Ok((image.shape, frame))
     }
 

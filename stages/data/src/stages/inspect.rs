@@ -1,21 +1,19 @@
 //! `inspect`: what is in a set of records, as text, JSON and a contact sheet.
 
-use std::path::Path;
-
-use rematch_spec::input::{Input, Inputs};
+use rematch_spec::input::Input;
 use rematch_spec::inspect::Inspect;
 use rematch_spec::job::Report;
 
+use super::record_files::watch;
 use crate::child::{Child, report};
-use crate::classes::Names;
 use crate::error::StageError;
-use crate::{fs, inspect, json};
+use crate::{classes, fs, inspect, json};
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Inspect = child.params()?;
-    let names = Names::read_optional(params.classes.as_ref().map(Input::path))?;
+    let names = classes::read_optional(params.classes.as_ref().map(Input::path))?;
     let found = inspect::inspect(
-        &paths(&params.records),
+        &params.records.paths(),
         &names,
         &params.sheet,
         &watch(child),
@@ -27,19 +25,6 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
         ("records", found.facts.records as f64),
         ("classes", found.facts.classes.len() as f64),
     ]))
-}
-
-/// The paths of inputs.
-pub(super) fn paths(inputs: &Inputs) -> Vec<&Path> {
-    inputs.0.iter().map(Input::path).collect()
-}
-
-/// Tells the runner how far a scan is, and stops it when the job is to stop.
-pub(super) fn watch(child: &Child) -> impl Fn(u64, u64) -> Result<(), StageError> + '_ {
-    |done, total| {
-        child.progress(done, total, "bytes");
-        child.check()
-    }
 }
 
 #[cfg(test)]

@@ -3,14 +3,13 @@
 use rematch_spec::job::Report;
 use rematch_spec::merge::Merge;
 
-use super::create_unlabeled::copy;
-use super::filter_classes::scan;
+use super::record_files::{copy, scan};
 use crate::child::{Child, report};
 use crate::error::StageError;
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Merge = child.params()?;
-    let index = scan(&params.records)?;
+    let index = scan(child, &params.records.0)?;
     let positions: Vec<usize> = (0..index.labels.len()).collect();
     copy(child, &index, &positions, child.output("records")?)?;
     Ok(report([

@@ -3,14 +3,15 @@
 use rematch_spec::job::Report;
 use rematch_spec::relabel::Relabel;
 
-use super::create_unlabeled::copy_as;
-use super::filter_classes::{first, names, scan};
+use super::filter_classes::first;
+use super::record_files::{copy_as, scan};
 use crate::child::{Child, report};
+use crate::classes;
 use crate::error::StageError;
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Relabel = child.params()?;
-    let names = names(params.names.as_ref())?;
+    let names = classes::read_distinct(params.names.as_ref())?;
     let map = params
         .map
         .as_ref()
@@ -21,7 +22,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
         .as_ref()
         .map(|value| names.number(value, "value"))
         .transpose()?;
-    let index = scan(&params.records)?;
+    let index = scan(child, &params.records.0)?;
     let label = |(position, old): (usize, &i64)| {
         let new = value.or_else(|| map.as_ref()?.get(old).copied());
         let new = new.ok_or_else(|| {

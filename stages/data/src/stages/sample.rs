@@ -6,8 +6,8 @@ use rematch_spec::job::Report;
 use rematch_spec::sample::Sample;
 use serde_json::json;
 
-use super::create_unlabeled::copy;
-use super::filter_classes::{first, scan};
+use super::filter_classes::first;
+use super::record_files::{copy, scan};
 use crate::child::{Child, report};
 use crate::error::StageError;
 use crate::rng::{Purpose, Stream};
@@ -15,7 +15,7 @@ use crate::{fs, json};
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Sample = child.params()?;
-    let index = scan(&params.records)?;
+    let index = scan(child, &params.records.0)?;
     let positions = choose(&params, &index.labels).map_err(|what| {
         let path = first(&params.records).display();
         StageError::failed(format!("{path}: {what}")).help("ask for a smaller `count`")

@@ -3,14 +3,14 @@
 use rematch_spec::job::Report;
 use rematch_spec::zca::Zca as Params;
 
-use super::inspect::{paths, watch};
+use super::record_files::watch;
 use crate::child::{Child, report};
 use crate::error::StageError;
 use crate::zca::Zca;
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Params = child.params()?;
-    let zca = Zca::of(&paths(&params.records), &watch(child))?;
+    let zca = Zca::of(&params.records.paths(), &watch(child))?;
     child.check()?;
     let lost = zca.lost();
     if lost > 0 {

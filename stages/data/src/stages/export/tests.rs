@@ -68,7 +68,7 @@ proptest! {
     fn binary_files_come_back_as_they_went(labels in prop::collection::vec(0_i64..256, 1..9)) {
         let work = tempfile::tempdir().unwrap();
         let work = work.path();
-        let path = file(work, CIFAR, &labels);
+        let path = file(work, cifar::SHAPE, &labels);
         run(work, "export", json!({"records": path, "to": "cifar_binary"})).unwrap();
         let out = work.join("out");
         run(work, "convert", json!({"from": {"cifar_binary": out.join("data.bin")}})).unwrap();
@@ -124,7 +124,7 @@ proptest! {
         let map: BTreeMap<String, &String> = (0..).zip(&names).map(|(n, s): (i64, _)| (n.to_string(), s)).collect();
         fs::write(&path, serde_json::to_vec(&map).unwrap()).unwrap();
         let labels: BTreeSet<i64> = (0..=names.len() as i64).collect();
-        let found = folder_names(&labels, &Names::read(&path).unwrap());
+        let found = folder_names(&labels, &classes::read(&path).unwrap());
         let lower: BTreeSet<String> = found.values().map(|n| n.to_lowercase()).collect();
         prop_assert_eq!(lower.len(), labels.len());
         for name in found.values() {
@@ -143,7 +143,7 @@ fn records_that_the_format_cannot_hold_are_named() {
             .unwrap_err()
             .to_string()
     };
-    let path = file(work, CIFAR, &[0, 256]);
+    let path = file(work, cifar::SHAPE, &[0, 256]);
     let found = error(&path, "cifar_binary");
     assert!(
         found.contains("record 1 ") && found.contains("label 256"),

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::child::tests::{Lines, job};
+use crate::png;
 use crate::records::Records;
 use crate::testing::shared;
+use crate::tfrecord;
 
 const OUTPUTS: &[(&str, &str)] = &[
     ("train", "train.tfrecord"),
