@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rematch_data::child::StageError;
 use rematch_data::image;
 use rematch_data::image_set::ImageSet;
-use rematch_spec::input::{Input, Inputs};
+use rematch_spec::input::Inputs;
 use rematch_spec::train::Train;
 
 use crate::method::Views;
