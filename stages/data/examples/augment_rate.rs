@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     pool.install(|| -> Result<(), AugmentError> {
         for text in ["d.d.d", "d.d.rac", "d.d.kekmodel", "d.d.aac", "d.d.ctac"] {
-            let views = Augment::parse(text, 2)?.unlabeled_views("cifar10", SHAPE)?;
+            let views = Augment::parse(text, 2)?.unlabeled_views("cifar10", SHAPE, 2)?;
             let rate = (0..5)
                 .map(|_| rate(&images, count, &views))
                 .fold(0.0, f64::max);

@@ -107,6 +107,37 @@ impl Stream {
         }
     }
 
+    /// From the gamma distribution of that shape and scale 1. (Marsaglia and Tsang, "A simple method for
+    /// generating gamma variables", 2000; below shape 1 with their remedy, a power of a uniform number.)
+    pub fn gamma(&mut self, shape: f64) -> f64 {
+        if shape < 1.0 {
+            // From (0, 1], whose power is not 0 unless it underflows.
+            let power = (1.0 - self.uniform()).powf(1.0 / shape);
+            return self.gamma(shape + 1.0) * power;
+        }
+        let d = shape - 1.0 / 3.0;
+        let c = (9.0 * d).sqrt().recip();
+        loop {
+            let x = self.normal();
+            let v = (1.0 + c * x).powi(3);
+            let u = 1.0 - self.uniform();
+            if v > 0.0 && u.ln() < 0.5 * x * x + d - d * v + d * v.ln() {
+                return d * v;
+            }
+        }
+    }
+
+    /// From the beta distribution: a share.
+    pub fn beta(&mut self, a: f64, b: f64) -> f64 {
+        let (x, y) = (self.gamma(a), self.gamma(b));
+        // Tiny shapes can underflow on both sides; then either end is as likely.
+        if x + y > 0.0 {
+            x / (x + y)
+        } else {
+            f64::from(u8::from(self.bool()))
+        }
+    }
+
     /// Puts `items` in a uniformly random order (Fisher and Yates, from the end).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
@@ -234,5 +265,24 @@ mod tests {
         assert_eq!(stream.below(0), 0);
         assert_eq!(stream.below(1), 0);
         stream.shuffle::<u8>(&mut []);
+    }
+
+    #[test]
+    fn beta_has_its_mean_and_variance() {
+        for (a, b) in [(0.5, 0.5), (0.75, 0.75), (2.0, 5.0)] {
+            let mut stream = Stream::new(5, Purpose::named("beta"), 0, 0);
+            let draws: Vec<f64> = (0..20_000).map(|_| stream.beta(a, b)).collect();
+            let mean = draws.iter().sum::<f64>() / draws.len() as f64;
+            let variance =
+                draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / draws.len() as f64;
+            let whole: f64 = a + b;
+            assert!((mean - a / whole).abs() < 0.015, "{a} {b}: {mean}");
+            let expected = a * b / (whole * whole * (whole + 1.0));
+            assert!(
+                (variance - expected).abs() < 0.05 * expected,
+                "{a} {b}: {variance}"
+            );
+            assert!(draws.iter().all(|x| (0.0..=1.0).contains(x)));
+        }
     }
 }

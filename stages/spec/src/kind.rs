@@ -91,6 +91,10 @@ pub trait Stage: Serialize + DeserializeOwned + JsonSchema {
         Ok(())
     }
 
+    /// Fills in what was left out and depends on other parameters, for the job file; the key goes
+    /// without it.
+    fn complete(&mut self) {}
+
     /// Replaces parameters that name a well-known split by references to its preparation
     /// (see [`crate::named`]).
     ///
@@ -248,9 +252,11 @@ fn declare<S: Stage>(
     for output in &outputs {
         check_output(output)?;
     }
-    let params = serde_json::to_value(&typed).map_err(|e| Invalid::at("", e.to_string()))?;
-    let mut key_params = params.clone();
+    let json = |typed: &S| serde_json::to_value(typed).map_err(|e| Invalid::at("", e.to_string()));
+    let mut key_params = json(&typed)?;
     keep_what_matters(&mut key_params, kind.schema(), kind.schema());
+    typed.complete();
+    let params = json(&typed)?;
     Ok(Declaration {
         kind,
         params,

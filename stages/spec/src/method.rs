@@ -1,99 +1,110 @@
-//! The methods of `train` and their hyper-parameters, with the published defaults.
+//! The methods of `train`: one file each with its hyper-parameters and the recipe of its published
+//! runs, and the table of all.
+
+pub mod fixmatch;
+pub mod supervised;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::choice::{self, Choice, params};
 use crate::kind::Invalid;
+use crate::recipe::Recipe;
 
-/// How a network learns from labeled and unlabeled images. In YAML the name alone, `fixmatch`, or the
-/// name with hyper-parameters, `{fixmatch: {confidence: 0.9}}`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// Labeled images alone.
-    Supervised(Supervised),
-    /// Sohn et al. 2020, arXiv 2001.07685.
-    Fixmatch(Fixmatch),
-}
+pub use fixmatch::Fixmatch;
+pub use supervised::Supervised;
 
-/// Cross-entropy on weakly augmented labeled images and nothing else: the baseline that every
-/// semi-supervised method must beat.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Supervised {}
+/// The hyper-parameters of a method, with the published defaults.
+pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema {
+    /// Whether it reads unlabeled images.
+    const UNLABELED: bool = true;
 
-/// Pseudo-labels of weakly augmented images, where the network is confident, teach strongly augmented
-/// ones (spec/fixmatch.md 7.1).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Fixmatch {
-    /// τ: pseudo-labels count where the highest probability is at least this.
-    pub confidence: f64,
-    /// λ_u: weight of the unlabeled term.
-    pub wu: f64,
-    /// μ: unlabeled images per labeled image in a batch.
-    pub uratio: usize,
-}
+    /// Refuses hyper-parameters that make no sense; paths count from the method.
+    fn check(&self) -> Result<(), Invalid>;
 
-impl Default for Fixmatch {
-    fn default() -> Self {
-        Self {
-            confidence: 0.95,
-            wu: 1.0,
-            uratio: 7,
-        }
+    /// How its published runs are trained.
+    fn recipe(&self) -> Recipe {
+        Recipe::momentum("d.d.d")
     }
 }
 
-impl Fixmatch {
-    fn check(&self) -> Result<(), Invalid> {
-        let at = |name: &str, message: &str| {
-            Err(Invalid::at(format!("algorithm.fixmatch.{name}"), message))
-        };
-        if !(0.0..=1.0).contains(&self.confidence) {
-            return at("confidence", "expected a probability from 0 to 1");
+/// The table: name in YAML, variant and type of the hyper-parameters.
+macro_rules! methods {
+    ($($name:literal $method:ident),* $(,)?) => {
+        /// How a network learns from labeled and unlabeled images. In YAML the name alone,
+        /// `fixmatch`, or the name with hyper-parameters, `{fixmatch: {confidence: 0.9}}`.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[allow(missing_docs, reason = "each variant holds what documents it")]
+        pub enum Method {
+            $(#[serde(rename = $name)] $method($method),)*
         }
-        if !(self.wu.is_finite() && self.wu >= 0.0) {
-            return at("wu", "expected a weight of 0 or more");
+
+        /// Every method.
+        const METHODS: &[Choice<Method>] = &[
+            $(Choice::of::<$method>($name, |v| params(v, Method::$method)),)*
+        ];
+
+        impl Method {
+            /// Its name in YAML.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$method(_) => $name,)*
+                }
+            }
+
+            /// Whether it reads unlabeled images.
+            pub fn reads_unlabeled(&self) -> bool {
+                match self {
+                    $(Self::$method(_) => $method::UNLABELED,)*
+                }
+            }
+
+            /// How its published runs are trained.
+            pub fn recipe(&self) -> Recipe {
+                match self {
+                    $(Self::$method(settings) => settings.recipe(),)*
+                }
+            }
+
+            fn check_settings(&self) -> Result<(), Invalid> {
+                match self {
+                    $(Self::$method(settings) => settings.check(),)*
+                }
+            }
         }
-        if self.uratio == 0 {
-            return at(
-                "uratio",
-                "expected at least 1 unlabeled image per labeled one",
-            );
-        }
-        Ok(())
+    };
+}
+
+methods! {
+    "supervised" Supervised,
+    "fixmatch" Fixmatch,
+}
+
+impl Method {
+    /// Refuses hyper-parameters that make no sense.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.check_settings().map_err(|invalid| Invalid {
+            path: format!("algorithm.{}.{}", self.name(), invalid.path),
+            ..invalid
+        })
+    }
+
+    /// The names of all.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        METHODS.iter().map(|choice| choice.name)
+    }
+
+    /// The method of that name with its published hyper-parameters.
+    pub fn named(name: &str) -> Option<Self> {
+        let choice = METHODS.iter().find(|choice| choice.name == name)?;
+        (choice.read)(serde_json::json!({})).ok()
     }
 }
 
 impl Default for Method {
     fn default() -> Self {
         Self::Fixmatch(Fixmatch::default())
-    }
-}
-
-/// Every method.
-const METHODS: &[Choice<Method>] = &[
-    Choice::of::<Supervised>("supervised", |v| params(v, Method::Supervised)),
-    Choice::of::<Fixmatch>("fixmatch", |v| params(v, Method::Fixmatch)),
-];
-
-impl Method {
-    /// Refuses hyper-parameters that make no sense.
-    pub fn check(&self) -> Result<(), Invalid> {
-        match self {
-            Self::Supervised(Supervised {}) => Ok(()),
-            Self::Fixmatch(fixmatch) => fixmatch.check(),
-        }
-    }
-
-    /// Its name in YAML.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Supervised(_) => "supervised",
-            Self::Fixmatch(_) => "fixmatch",
-        }
     }
 }
 
@@ -110,5 +121,45 @@ impl JsonSchema for Method {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let description = "A method, or a map with one method and its hyper-parameters";
         choice::schema(generator, description, METHODS)
+    }
+}
+
+/// What most hyper-parameters must be.
+mod check {
+    use crate::kind::Invalid;
+
+    /// A probability, a share.
+    pub fn share(name: &str, value: f64) -> Result<(), Invalid> {
+        wanted(
+            name,
+            (0.0..=1.0).contains(&value),
+            "expected a number from 0 to 1",
+        )
+    }
+
+    /// The weight of a term.
+    pub fn weight(name: &str, value: f64) -> Result<(), Invalid> {
+        let right = value.is_finite() && value >= 0.0;
+        wanted(name, right, "expected a weight of 0 or more")
+    }
+
+    /// A temperature, a parameter of a distribution.
+    pub fn positive(name: &str, value: f64) -> Result<(), Invalid> {
+        let right = value.is_finite() && value > 0.0;
+        wanted(name, right, "expected a number above 0")
+    }
+
+    /// Unlabeled images per labeled one.
+    pub fn ratio(name: &str, value: usize) -> Result<(), Invalid> {
+        let message = "expected 1 to 1000 unlabeled images per labeled one";
+        wanted(name, (1..=1000).contains(&value), message)
+    }
+
+    fn wanted(name: &str, right: bool, message: &str) -> Result<(), Invalid> {
+        if right {
+            Ok(())
+        } else {
+            Err(Invalid::at(name, message))
+        }
     }
 }

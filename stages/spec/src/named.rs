@@ -66,6 +66,13 @@ impl fmt::Display for Named {
     }
 }
 
+impl Named {
+    /// The dataset's name.
+    pub fn dataset_name(&self) -> &'static str {
+        &self.dataset.name
+    }
+}
+
 impl FromStr for Named {
     type Err = Invalid;
 

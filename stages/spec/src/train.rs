@@ -8,6 +8,9 @@ use crate::input::Inputs;
 use crate::kind::{Implied, Invalid, Output, Program, Stage};
 use crate::method::Method;
 use crate::named::Named;
+use crate::network::Network;
+use crate::optimizer::{Optimizer, Schedule};
+use crate::recipe::{Length, Normalize, Recipe};
 
 /// Trains a network on labeled and unlabeled images and evaluates it as it goes; leaves a run folder
 /// with TensorBoard events, a log and checkpoints (spec/fixmatch.md 4 to 9).
@@ -37,30 +40,39 @@ pub struct Train {
     #[serde(default)]
     pub seed: u64,
     /// Augmentation of labeled images and of each view of unlabeled ones, in the originals' grammar
-    /// (spec/fixmatch.md 4.3): `d` mirrors and shifts, `rac` adds RandAugment and a cutout, `s` only
-    /// shifts (for digits). Where the last part names nothing strong, FixMatch's strong view gets
-    /// CTAugment and a cutout, as its published script does; `d.d.rac` is the published variant with
-    /// RandAugment (there a script of its own, ab_fixmatch_ra).
-    #[serde(default = "augment")]
-    pub augment: String,
+    /// (spec/fixmatch.md 4.3): `d` mirrors and shifts, `s` only shifts, `rac` adds RandAugment and a cutout,
+    /// `ctac` CTAugment and a cutout; FixMatch with RandAugment is `d.d.rac`. Left out, like everything from
+    /// here to `length`: as in the method's published runs.
+    #[serde(default)]
+    pub augment: Option<String>,
+    /// The dataset that decides what `d` and `aa` mean, such as `svhn`, whose digits are not mirrored.
+    /// With `dataset` it is that of the split; otherwise `d` mirrors and shifts.
+    #[serde(default)]
+    pub augment_as: Option<String>,
+    /// Mean and standard deviation per channel; left out, pixels go from −1 to 1.
+    #[serde(default)]
+    pub normalize: Option<Normalize>,
     /// The network.
     #[serde(default)]
-    pub network: Network,
+    pub network: Option<Network>,
     /// B: labeled images per step.
-    #[serde(default = "batch")]
-    pub batch: usize,
+    #[serde(default)]
+    pub batch: Option<usize>,
     /// The optimizer.
     #[serde(default)]
-    pub optimizer: Optimizer,
+    pub optimizer: Option<Optimizer>,
     /// Learning rate over the run.
     #[serde(default)]
-    pub schedule: Schedule,
-    /// Decay of the moving average of the weights that is evaluated.
-    #[serde(default = "ema")]
-    pub ema: f64,
+    pub schedule: Option<Schedule>,
+    /// Decay of the moving average of the weights that is evaluated; 0 evaluates the trained weights.
+    #[serde(default)]
+    pub ema: Option<f64>,
+    /// Whether the moving average covers batch norm's running statistics.
+    #[serde(default)]
+    pub ema_statistics: Option<bool>,
     /// How long to train.
     #[serde(default)]
-    pub length: Length,
+    pub length: Option<Length>,
     /// How often to evaluate: behind the first step, and then at this interval, as the originals.
     #[serde(default = "interval")]
     pub report: Length,
@@ -84,168 +96,6 @@ pub struct Train {
     /// Number type of the convolutions.
     #[serde(default)]
     pub precision: Precision,
-}
-
-/// A length of training.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Length {
-    /// Optimizer steps.
-    Steps(u64),
-    /// Labeled images seen, in units of 1024.
-    Kimg(u64),
-}
-
-impl Length {
-    /// In steps of `batch` labeled images.
-    pub fn steps(self, batch: usize) -> u64 {
-        match self {
-            Self::Steps(steps) => steps,
-            Self::Kimg(kimg) => kimg.saturating_mul(1024).div_ceil(batch.max(1) as u64),
-        }
-    }
-}
-
-impl Default for Length {
-    /// 2^20 steps at batch 64 (spec/fixmatch.md 1).
-    fn default() -> Self {
-        Self::Kimg(65536)
-    }
-}
-
-/// A network and its size.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Network {
-    /// Wide ResNet as in the originals: WRN-28-2 with the defaults (spec/fixmatch.md 5.1).
-    Resnet(Resnet),
-}
-
-impl Network {
-    fn check(&self) -> Result<(), Invalid> {
-        let Self::Resnet(size) = self;
-        let within = |name: &str, value: i64, range: std::ops::RangeInclusive<i64>| {
-            if range.contains(&value) {
-                return Ok(());
-            }
-            let message = format!(
-                "expected {} to {}, found {value}",
-                range.start(),
-                range.end()
-            );
-            Err(Invalid::at(format!("network.resnet.{name}"), message))
-        };
-        within("filters", size.filters, 1..=4096)?;
-        within("repeat", size.repeat, 1..=1000)?;
-        within("scales", size.scales, 0..=10)?;
-        if (0.0..=1.0).contains(&size.bn_momentum) {
-            return Ok(());
-        }
-        Err(Invalid::at(
-            "network.resnet.bn_momentum",
-            "expected a share from 0 to 1",
-        ))
-    }
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self::Resnet(Resnet::default())
-    }
-}
-
-/// Size of a wide ResNet.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Resnet {
-    /// Channels of the first group; each further group doubles them.
-    pub filters: i64,
-    /// Blocks in a group.
-    pub repeat: i64,
-    /// Groups; 0 takes as many as leave 8×8 pixels, ceil(log2(width)) − 2.
-    pub scales: i64,
-    /// Share of the running batch-norm statistics that stays at each step.
-    pub bn_momentum: f64,
-}
-
-impl Default for Resnet {
-    fn default() -> Self {
-        Self {
-            filters: 32,
-            repeat: 4,
-            scales: 0,
-            bn_momentum: 0.999,
-        }
-    }
-}
-
-/// An optimizer and its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Optimizer {
-    /// Stochastic gradient descent with momentum; weight decay as L2 in the loss, on kernels only
-    /// (spec/fixmatch.md 6, optimizer A).
-    Sgd(Sgd),
-}
-
-impl Optimizer {
-    fn check(&self) -> Result<(), Invalid> {
-        let Self::Sgd(sgd) = self;
-        let at =
-            |name: &str, message: &str| Err(Invalid::at(format!("optimizer.sgd.{name}"), message));
-        if !(sgd.lr.is_finite() && sgd.lr > 0.0) {
-            return at("lr", "expected a learning rate above 0");
-        }
-        if !(0.0..1.0).contains(&sgd.momentum) {
-            return at("momentum", "expected 0 up to, not including, 1");
-        }
-        if !(sgd.weight_decay.is_finite() && sgd.weight_decay >= 0.0) {
-            return at("weight_decay", "expected 0 or more");
-        }
-        Ok(())
-    }
-}
-
-impl Default for Optimizer {
-    fn default() -> Self {
-        Self::Sgd(Sgd::default())
-    }
-}
-
-/// Settings of SGD.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Sgd {
-    /// Learning rate at the start.
-    pub lr: f64,
-    /// Momentum.
-    pub momentum: f64,
-    /// Nesterov's form of momentum.
-    pub nesterov: bool,
-    /// wd: coefficient of ½‖w‖² over kernels; not over biases and batch norm.
-    pub weight_decay: f64,
-}
-
-impl Default for Sgd {
-    fn default() -> Self {
-        Self {
-            lr: 0.03,
-            momentum: 0.9,
-            nesterov: true,
-            weight_decay: 0.0005,
-        }
-    }
-}
-
-/// Learning rate as a function of progress t in 0..1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Schedule {
-    /// lr·cos(7π/16·t) (spec/fixmatch.md 6).
-    #[default]
-    Cosine,
-    /// lr throughout.
-    Constant,
 }
 
 /// Where to compute.
@@ -272,23 +122,35 @@ pub enum Precision {
     Bf16,
 }
 
+/// What `d` and `aa` mean where nothing says otherwise.
+const CIFAR10: &str = "cifar10";
+
 fn one() -> u64 {
     1
-}
-fn augment() -> String {
-    "d.d.d".into()
-}
-fn batch() -> usize {
-    64
-}
-fn ema() -> f64 {
-    0.999
 }
 fn interval() -> Length {
     Length::Kimg(64)
 }
 fn keep() -> usize {
     1
+}
+
+impl Train {
+    /// The method's published recipe, with what the parameters change of it.
+    pub fn recipe(&self) -> Recipe {
+        let published = self.algorithm.recipe();
+        Recipe {
+            augment: self.augment.clone().unwrap_or(published.augment),
+            normalize: self.normalize.clone().or(published.normalize),
+            network: self.network.clone().unwrap_or(published.network),
+            batch: self.batch.unwrap_or(published.batch),
+            optimizer: self.optimizer.clone().unwrap_or(published.optimizer),
+            schedule: self.schedule.unwrap_or(published.schedule),
+            ema: self.ema.unwrap_or(published.ema),
+            ema_statistics: self.ema_statistics.unwrap_or(published.ema_statistics),
+            length: self.length.unwrap_or(published.length),
+        }
+    }
 }
 
 impl Stage for Train {
@@ -319,12 +181,29 @@ impl Stage for Train {
             .parse()
             .map_err(|e: Invalid| Invalid::at("dataset", e.message))?;
         let output = |output: &str| Value::from(format!("${{{name}.{output}}}"));
-        Ok(vec![
+        let mut implied = vec![
             ("labeled", output("labeled")),
             ("unlabeled", output("unlabeled")),
             ("test", output("test")),
             ("valid", Value::from(named.valid)),
-        ])
+        ];
+        if params.get("augment_as").is_none() && named.dataset_name() != CIFAR10 {
+            implied.push(("augment_as", Value::from(named.dataset_name())));
+        }
+        Ok(implied)
+    }
+
+    fn complete(&mut self) {
+        let recipe = self.recipe();
+        self.augment = Some(recipe.augment);
+        self.normalize = recipe.normalize;
+        self.network = Some(recipe.network);
+        self.batch = Some(recipe.batch);
+        self.optimizer = Some(recipe.optimizer);
+        self.schedule = Some(recipe.schedule);
+        self.ema = Some(recipe.ema);
+        self.ema_statistics = Some(recipe.ema_statistics);
+        self.length = Some(recipe.length);
     }
 
     fn check(&self) -> Result<(), Invalid> {
@@ -342,24 +221,24 @@ impl Stage for Train {
         if self.test.is_none() {
             return Err(missing("test"));
         }
-        if self.unlabeled.is_none() && !matches!(self.algorithm, Method::Supervised(_)) {
+        if self.unlabeled.is_none() && self.algorithm.reads_unlabeled() {
             return Err(missing("unlabeled"));
         }
-        if self.batch == 0 {
+        self.algorithm.check()?;
+        let recipe = self.recipe();
+        if recipe.batch == 0 {
             return Err(Invalid::at("batch", "expected at least 1 image per step"));
         }
-        if self.length.steps(self.batch) == 0 {
-            return Err(Invalid::at("length", "expected at least one step"));
-        }
-        for (name, length) in [("report", self.report), ("save", self.save)] {
-            if length.steps(self.batch) == 0 {
-                return Err(Invalid::at(
-                    name,
-                    "expected an interval of at least one step",
-                ));
+        for (name, length) in [
+            ("length", recipe.length),
+            ("report", self.report),
+            ("save", self.save),
+        ] {
+            if length.steps(recipe.batch) == 0 {
+                return Err(Invalid::at(name, "expected at least one step"));
             }
         }
-        if !(0.0..1.0).contains(&self.ema) {
+        if !(0.0..1.0).contains(&recipe.ema) {
             return Err(Invalid::at(
                 "ema",
                 "expected a decay from 0 up to, not including, 1",
@@ -368,8 +247,19 @@ impl Stage for Train {
         if self.keep == 0 {
             return Err(Invalid::at("keep", "expected at least 1 checkpoint"));
         }
-        self.network.check()?;
-        self.optimizer.check()?;
-        self.algorithm.check()
+        if let Some(Normalize { mean, std }) = &recipe.normalize {
+            let right = |v: &[f64]| matches!(v.len(), 1 | 3) && v.iter().all(|v| v.is_finite());
+            if !right(mean)
+                || !right(std)
+                || mean.len() != std.len()
+                || std.iter().any(|v| *v <= 0.0)
+            {
+                let message = "expected a `mean` and a `std` above 0 for each channel, 1 or 3";
+                return Err(Invalid::at("normalize", message));
+            }
+        }
+        recipe.network.check()?;
+        recipe.optimizer.check()?;
+        recipe.schedule.check()
     }
 }

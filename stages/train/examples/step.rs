@@ -5,12 +5,13 @@
 
 use std::time::Instant;
 
-use rematch_spec::{method, train};
+use rematch_spec::{method, network, optimizer};
 use rematch_train::batch_norm::Bn;
 use rematch_train::ema::Ema;
-use rematch_train::method::{Batch, Step, build};
+use rematch_train::memory::Memory;
+use rematch_train::method::{Batch, Setting, Step, build};
 use rematch_train::network::{Network, Shape};
-use rematch_train::optimizer::Sgd;
+use rematch_train::optimizer::Optimizer;
 use rematch_train::shim;
 use serde_json::json;
 use tch::{Cuda, Device, Kind, Tensor};
@@ -68,19 +69,30 @@ fn main() {
         classes: 10,
     };
     let student = Network::new(
-        &train::Network::default(),
+        &network::Network::default(),
         shape,
         1,
         device,
         precision == "bf16",
+        &[],
     );
-    let teacher = student.teacher();
+    let teacher = student.teacher(false);
     let settings = method::Fixmatch {
         uratio: uratio as usize,
         ..method::Fixmatch::default()
     };
-    let mut fixmatch = build(&method::Method::Fixmatch(settings));
-    let optimizer = Sgd::new(&train::Sgd::default(), &student);
+    let mut memory = Memory::new(device);
+    let mut setting = Setting {
+        classes: shape.classes,
+        batch: batch as usize,
+        unlabeled: (batch * uratio) as usize,
+        features: 128,
+        steps: steps as u64 + 1,
+        device,
+        memory: &mut memory,
+    };
+    let mut fixmatch = build(&method::Method::Fixmatch(settings), &mut setting);
+    let optimizer = Optimizer::new(&optimizer::Optimizer::default(), &student);
     let ema = Ema::new(&student, &teacher, 0.999);
     let images = |count: i64| {
         // Channels last in memory, as the feed gives them.
@@ -89,10 +101,12 @@ fn main() {
             - 1.0
     };
     let batch = Batch {
-        x: images(batch),
+        x: vec![images(batch)],
         y: Tensor::randint(10, [batch], (Kind::Int64, device)),
         u: vec![images(batch * uratio), images(batch * uratio)],
+        index: Tensor::arange(batch * uratio, (Kind::Int64, device)),
     };
+    let labeled = batch.y.size()[0] as usize;
     let (mut cpu, mut wall) = (Vec::new(), Vec::new());
     for step in 0..=steps {
         let (from, start) = (cpu_seconds(), Instant::now());
@@ -100,14 +114,18 @@ fn main() {
             &Step {
                 student: &student,
                 teacher: &teacher,
-                progress: 0.0,
+                number: step as u64,
+                steps: steps as u64 + 1,
+                batch: labeled,
+                seed: 1,
+                labeled: None,
             },
             &batch,
         );
         loss.total().backward();
         optimizer
-            .step(0.03)
-            .expect("every parameter has a gradient");
+            .step(0.03, step as u64)
+            .expect("gradients are like their parameters");
         ema.update().expect("student and teacher are alike");
         if device.is_cuda() {
             Cuda::synchronize(0);
@@ -120,13 +138,13 @@ fn main() {
     }
     assert!(
         student
-            .logits(&batch.x, Bn::Eval)
+            .logits(&batch.x[0], Bn::Eval)
             .isfinite()
             .all()
             .int64_value(&[])
             == 1
     );
-    let images = batch.x.size()[0] + 2 * batch.u[0].size()[0];
+    let images = batch.x[0].size()[0] + 2 * batch.u[0].size()[0];
     println!(
         "{}",
         json!({"cpu_ms": cpu, "wall_ms": wall, "images": images, "precision": precision})

@@ -22,6 +22,18 @@ std::vector<at::Tensor> list(const tensor *tensors, size_t count) {
   return all;
 }
 
+// Gradients in the layout of their parameters: kernels on the CPU walk raw memory and trust that the
+// lists of an update look alike.
+void match(const std::vector<at::Tensor> &w, std::vector<at::Tensor> &g, const std::vector<at::Tensor> &moments) {
+  for (size_t i = 0; i < w.size(); i++) {
+    TORCH_CHECK(g[i].defined(), "parameter ", i, " has no gradient");
+    TORCH_CHECK(g[i].sizes() == w[i].sizes() && moments[i].sizes() == w[i].sizes(), "parameter ", i,
+                " differs in shape from its gradient or moment");
+    if (g[i].strides() != w[i].strides()) g[i] = at::empty_like(w[i]).copy_(g[i]);
+    TORCH_CHECK(moments[i].strides() == w[i].strides(), "parameter ", i, " differs in layout from its moment");
+  }
+}
+
 // Runs `body`; an exception becomes its text.
 template <class Body> char *guarded(Body body) {
   try {
@@ -52,20 +64,40 @@ char *rematch_fused_sgd(const tensor *parameters, const tensor *gradients, const
                         size_t count, double lr, double momentum, double weight_decay, int nesterov) {
   return guarded([&] {
     at::NoGradGuard no_grad;
+    if (count == 0) return;
     auto w = list(parameters, count), g = list(gradients, count), v = list(momenta, count);
-    // The kernel on the CPU walks raw memory and trusts that the three lists look alike.
-    for (size_t i = 0; i < count; i++) {
-      TORCH_CHECK(g[i].defined(), "parameter ", i, " has no gradient");
-      TORCH_CHECK(g[i].sizes() == w[i].sizes() && v[i].sizes() == w[i].sizes(), "parameter ", i,
-                  " differs in shape from its gradient or momentum");
-      if (g[i].strides() != w[i].strides()) g[i] = at::empty_like(w[i]).copy_(g[i]);
-      TORCH_CHECK(v[i].strides() == w[i].strides(), "parameter ", i, " differs in layout from its momentum");
-    }
+    match(w, g, v);
     if (momentum == 0.0) v.clear();
     // is_first_step would copy the gradient into the momentum buffer; ours starts at zero, which is
     // the same without dampening, and needs no memory of whether a step was the first.
     at::_fused_sgd_(w, g, v, weight_decay, momentum, lr, /*dampening=*/0.0, nesterov != 0,
                     /*maximize=*/false, /*is_first_step=*/false);
+  });
+}
+
+char *rematch_fused_adam(const tensor *parameters, const tensor *gradients, const tensor *means,
+                         const tensor *variances, size_t count, double lr, double beta1, double beta2,
+                         double epsilon, double weight_decay, double step) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    if (count == 0) return;
+    auto w = list(parameters, count), g = list(gradients, count);
+    auto m = list(means, count), v = list(variances, count);
+    match(w, g, m);
+    match(w, g, v);
+    // The kernels read t from a tensor per parameter, and do not count it up themselves.
+    auto t = at::full({}, step, at::device(w[0].device()).dtype(at::kFloat));
+    std::vector<at::Tensor> steps(count, t);
+    at::_fused_adam_(w, g, m, v, /*max_exp_avg_sqs=*/{}, steps, lr, beta1, beta2, weight_decay, epsilon,
+                     /*amsgrad=*/false, /*maximize=*/false);
+  });
+}
+
+char *rematch_scale(const tensor *targets, size_t count, double factor) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    auto to = list(targets, count);
+    if (!to.empty()) at::_foreach_mul_(to, factor);
   });
 }
 

@@ -27,6 +27,14 @@ void rematch_tune_malloc();
 char *rematch_fused_sgd(const tensor *parameters, const tensor *gradients, const tensor *momenta,
                         size_t count, double lr, double momentum, double weight_decay, int nesterov);
 
+// Adam in libtorch's form: epsilon is added to sqrt(v / (1 - beta2^step)); weight decay goes into the gradient.
+char *rematch_fused_adam(const tensor *parameters, const tensor *gradients, const tensor *means,
+                         const tensor *variances, size_t count, double lr, double beta1, double beta2,
+                         double epsilon, double weight_decay, double step);
+
+// targets *= factor
+char *rematch_scale(const tensor *targets, size_t count, double factor);
+
 // targets += weight (sources - targets)
 char *rematch_lerp(const tensor *targets, const tensor *sources, size_t count, double weight);
 

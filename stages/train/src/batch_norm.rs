@@ -26,6 +26,7 @@ pub struct BatchNorm {
     running_mean: Tensor,
     running_var: Tensor,
     momentum: f64,
+    epsilon: f64,
 }
 
 impl BatchNorm {
@@ -48,7 +49,14 @@ impl BatchNorm {
                 1.0,
             ),
             momentum,
+            epsilon: EPSILON,
         }
+    }
+
+    /// The same with another ε.
+    #[must_use]
+    pub fn with_epsilon(self, epsilon: f64) -> Self {
+        Self { epsilon, ..self }
     }
 
     /// Normalises x, N×C×H×W. The running variance follows the unbiased variance of the batch, as
@@ -64,7 +72,7 @@ impl BatchNorm {
             var,
             bn != Bn::Eval,
             1.0 - self.momentum,
-            EPSILON,
+            self.epsilon,
             true,
         )
     }
@@ -89,7 +97,7 @@ mod tests {
     }
 
     fn network() -> Network {
-        Network::with_body(1, Device::Cpu, false, 2, |builder| {
+        Network::with_body(1, Device::Cpu, false, 2, &[], |builder| {
             Box::new(Flat(BatchNorm::new(builder, "bn", 1, 0.9)))
         })
     }
@@ -123,6 +131,7 @@ mod tests {
             running_mean: Tensor::from_slice(&[10.0_f32]),
             running_var: Tensor::from_slice(&[4.0_f32]),
             momentum: 0.9,
+            epsilon: EPSILON,
         };
         let found = Vec::<f32>::try_from(bn.forward(&batch(), Bn::Update).view([4])).unwrap();
         for (y, x) in found.iter().zip([0.5, 1.5, 2.5, 3.5]) {
@@ -172,7 +181,7 @@ mod tests {
     #[test]
     fn a_teacher_shares_the_running_statistics_and_not_the_weights() {
         let student = network();
-        let teacher = student.teacher();
+        let teacher = student.teacher(false);
         let _ = student.logits(&batch(), Bn::Update);
         close(running(&teacher), [0.2, 0.9 + 5.0 / 30.0]);
         let (a, b) = (

@@ -2,8 +2,8 @@
 //! metadata a [`Record`] of everything else that a run needs to go on.
 //!
 //! PyTorch reads one with `safetensors.torch.load_file`; `student.*` holds the weights and running
-//! statistics, `ema.*` the averaged weights, `momentum.*` the optimizer's state, all in PyTorch's
-//! layout (a kernel is outputs × inputs × rows × columns).
+//! statistics, `ema.*` the averaged weights, `momentum.*` (Adam: `mean.*` and `variance.*`) the optimizer's
+//! state, `memory.*` what the method remembers, all in PyTorch's layout (a kernel is outputs × inputs × rows × columns).
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::log::Mark;
+use crate::memory::Memory;
 use crate::network::{Network, Role};
-use crate::optimizer::Sgd;
+use crate::optimizer::Optimizer;
 
 /// Raised whenever an older file cannot be continued.
 const FORMAT: u32 = 1;
@@ -90,7 +91,12 @@ pub struct Tensors(Vec<(String, Tensor)>);
 
 impl Tensors {
     /// Handles of everything that training changes.
-    pub fn new(student: &Network, teacher: &Network, optimizer: &Sgd) -> Self {
+    pub fn new(
+        student: &Network,
+        teacher: &Network,
+        optimizer: &Optimizer,
+        memory: &Memory,
+    ) -> Self {
         let named = |prefix: &'static str, network: &Network, wanted: fn(Role) -> bool| {
             let variables = network.variables().iter().filter(move |v| wanted(v.role));
             variables
@@ -98,11 +104,20 @@ impl Tensors {
                 .collect::<Vec<_>>()
         };
         let mut all = named("student", student, |_| true);
-        all.extend(named("ema", teacher, |role| role != Role::Statistic));
+        all.extend(match teacher.has_own_statistics() {
+            true => named("ema", teacher, |_| true),
+            false => named("ema", teacher, |role| role != Role::Statistic),
+        });
         all.extend(
             optimizer
-                .momenta()
-                .map(|(name, v)| (format!("momentum.{name}"), v.shallow_clone())),
+                .state()
+                .map(|(name, tensor)| (name, tensor.shallow_clone())),
+        );
+        all.extend(
+            memory
+                .tensors()
+                .iter()
+                .map(|(name, tensor)| (format!("memory.{name}"), tensor.shallow_clone())),
         );
         Self(all)
     }

@@ -5,8 +5,8 @@ use tch::Tensor;
 use crate::network::{Network, Role};
 use crate::shim::{self, Error};
 
-/// Moves a teacher after its student. Running statistics are not averaged: the teacher uses the
-/// student's (spec/fixmatch.md 6).
+/// Moves a teacher after its student. Running statistics are averaged only where the teacher has its
+/// own; otherwise it uses the student's (spec/fixmatch.md 6).
 #[derive(Debug)]
 pub struct Ema {
     teacher: Vec<Tensor>,
@@ -17,10 +17,14 @@ pub struct Ema {
 impl Ema {
     /// Of a student and the teacher made from it.
     pub fn new(student: &Network, teacher: &Network, decay: f64) -> Self {
-        let trained = |network: &Network| network.tensors(|role| role != Role::Statistic);
+        let all = teacher.variables().iter().zip(student.variables());
+        let (teacher, student) = all
+            .filter(|(to, _)| to.role != Role::Statistic || teacher.has_own_statistics())
+            .map(|(to, from)| (to.tensor.shallow_clone(), from.tensor.shallow_clone()))
+            .unzip();
         Self {
-            teacher: trained(teacher),
-            student: trained(student),
+            teacher,
+            student,
             decay,
         }
     }
@@ -39,7 +43,7 @@ mod tests {
     #[test]
     fn the_teacher_follows_by_its_decay() {
         let student = linear(3, 2);
-        let teacher = student.teacher();
+        let teacher = student.teacher(false);
         let ema = Ema::new(&student, &teacher, 0.75);
         let start = student.variables()[0].tensor.double_value(&[0, 0]);
         tch::no_grad(|| {

@@ -1,31 +1,39 @@
-//! Accuracies of a network on sets of images.
+//! What a network gets right on sets of images: accuracies, and for each class of the test set.
 
 use std::borrow::Cow;
 
 use rematch_data::child::{Child, StageError};
 use rematch_data::image::Shape;
 use rematch_data::image_set::ImageSet;
-use tch::{Kind, Tensor};
+use rematch_spec::recipe::Normalize;
+use tch::{Device, Kind, Tensor};
 
-use crate::batch_norm::Bn;
 use crate::data::Data;
 use crate::feed::Images;
-use crate::network::Network;
 
 /// Labeled images that are evaluated at most, as in the originals.
 const TRAIN_LABELED: usize = 10_000;
 
 /// Images with labels, without augmentation.
 #[derive(Debug)]
-struct Set {
+pub struct Set {
     /// What follows `accuracy` in its tag.
     tag: &'static str,
     chunks: Vec<(Images, Tensor)>,
     size: usize,
+    normalize: Option<Normalize>,
 }
 
 impl Set {
-    fn new(tag: &'static str, images: &[u8], labels: &[i64], shape: Shape, chunk: usize) -> Self {
+    /// N×H×W×C bytes and their labels, in passes of `chunk` images.
+    pub fn new(
+        tag: &'static str,
+        images: &[u8],
+        labels: &[i64],
+        shape: Shape,
+        chunk: usize,
+        normalize: Option<&Normalize>,
+    ) -> Self {
         let chunks = images
             .chunks(chunk * shape.bytes())
             .zip(labels.chunks(chunk));
@@ -39,7 +47,118 @@ impl Set {
             tag,
             chunks: chunks.collect(),
             size: labels.len(),
+            normalize: normalize.cloned(),
         }
+    }
+
+    /// Calls `see` with the images, N×C×H×W on the device of `like`, and the labels of each pass.
+    pub fn each(
+        &self,
+        like: &Tensor,
+        mut see: impl FnMut(Tensor, Tensor) -> Result<(), StageError>,
+    ) -> Result<(), StageError> {
+        for (images, labels) in &self.chunks {
+            let x = images
+                .on(like, self.normalize.as_ref())
+                .map_err(|e| StageError::failed(e.to_string()))?;
+            tch::no_grad(|| see(x, labels.to_device(like.device())))?;
+        }
+        Ok(())
+    }
+}
+
+/// How often a class was taken for a class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Confusion {
+    classes: usize,
+    /// K×K, a row per true class.
+    counts: Vec<i64>,
+}
+
+impl Confusion {
+    /// Of K×K counts, a row per true class.
+    pub fn new(classes: usize, counts: Vec<i64>) -> Self {
+        Self { classes, counts }
+    }
+
+    fn at(&self, class: usize, guess: usize) -> f64 {
+        self.counts[class * self.classes + guess] as f64
+    }
+
+    /// How many images are of the class.
+    fn count(&self, class: usize) -> f64 {
+        (0..self.classes).map(|guess| self.at(class, guess)).sum()
+    }
+
+    /// How many images are taken for it.
+    fn guessed(&self, class: usize) -> f64 {
+        (0..self.classes).map(|truth| self.at(truth, class)).sum()
+    }
+
+    /// Share of right guesses, in percent.
+    pub fn accuracy(&self) -> f64 {
+        let right: f64 = (0..self.classes).map(|k| self.at(k, k)).sum();
+        100.0 * right / self.counts.iter().sum::<i64>() as f64
+    }
+
+    /// Recall of each class, in percent; `None` for one without images.
+    pub fn recalls(&self) -> Vec<Option<f64>> {
+        let of = |k| match self.count(k) {
+            0.0 => None,
+            all => Some(100.0 * self.at(k, k) / all),
+        };
+        (0..self.classes).map(of).collect()
+    }
+
+    /// Geometric mean of the recalls in percent; a recall of 0 counts as 1/(100·K)
+    /// (spec/cadr.md 8). Classes without images are left out.
+    pub fn geometric_mean(&self) -> f64 {
+        let floor = 1.0 / (100.0 * self.classes as f64);
+        let recalls: Vec<f64> = self.recalls().into_iter().flatten().collect();
+        let logarithm = |recall: &f64| {
+            let share = recall / 100.0;
+            if share > 0.0 { share.ln() } else { floor.ln() }
+        };
+        let sum: f64 = recalls.iter().map(logarithm).sum();
+        100.0 * (sum / recalls.len().max(1) as f64).exp()
+    }
+
+    /// Precision, recall and F1, each as mean over the classes and weighted by their sizes, from 0
+    /// to 1, under scikit-learn's names and rules: what is undefined counts as 0, and a class that is
+    /// neither there nor guessed does not count.
+    pub fn averages(&self) -> Vec<(String, f64)> {
+        let (mut plain, mut weighted, mut classes, mut images) = ([0.0; 3], [0.0; 3], 0.0, 0.0);
+        for k in 0..self.classes {
+            let (right, there, guessed) = (self.at(k, k), self.count(k), self.guessed(k));
+            if there + guessed == 0.0 {
+                continue;
+            }
+            let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+            let values = [
+                share(right, guessed),
+                share(right, there),
+                share(2.0 * right, there + guessed),
+            ];
+            for (n, value) in values.into_iter().enumerate() {
+                plain[n] += value;
+                weighted[n] += value * there;
+            }
+            classes += 1.0;
+            images += there;
+        }
+        let names = ["precision", "recall", "f1_score"];
+        let rows = [("macro", plain, classes), ("weighted", weighted, images)];
+        rows.iter()
+            .flat_map(|(kind, sums, whole)| {
+                let all = names.iter().zip(sums);
+                all.map(move |(name, sum)| (format!("{name}/{kind}"), sum / whole.max(1.0)))
+            })
+            .collect()
+    }
+
+    /// Its rows.
+    pub fn rows(&self) -> impl Iterator<Item = &[i64]> {
+        self.counts.chunks(self.classes.max(1))
     }
 }
 
@@ -47,7 +166,11 @@ impl Set {
 #[derive(Debug)]
 pub struct Evaluation {
     sets: Vec<Set>,
+    classes: i64,
 }
+
+/// Logits of images.
+pub type Classify<'a> = &'a dyn Fn(&Tensor) -> Tensor;
 
 impl Evaluation {
     /// Of the first labeled images, the validation set and the test set, in this order; those that
@@ -55,7 +178,11 @@ impl Evaluation {
     ///
     /// # Errors
     /// Images of virtual copies that cannot be made.
-    pub fn new(data: &Data, chunk: usize) -> Result<Self, StageError> {
+    pub fn new(
+        data: &Data,
+        chunk: usize,
+        normalize: Option<&Normalize>,
+    ) -> Result<Self, StageError> {
         let shape = data.image();
         let first = |tag, set: &ImageSet, count: usize| -> Result<Set, StageError> {
             let indices: Vec<usize> = (0..count).collect();
@@ -63,7 +190,8 @@ impl Evaluation {
                 Some(images) => Cow::Borrowed(&images[..count * shape.bytes()]),
                 None => Cow::Owned(set.gather(&indices)?),
             };
-            Ok(Set::new(tag, &images, &set.labels[..count], shape, chunk))
+            let labels = &set.labels[..count];
+            Ok(Set::new(tag, &images, labels, shape, chunk, normalize))
         };
         let labeled = first(
             "/train_labeled",
@@ -76,43 +204,37 @@ impl Evaluation {
             .into_iter()
             .filter(|set| set.size > 0)
             .collect();
-        Ok(Self { sets })
+        Ok(Self {
+            sets,
+            classes: data.classes,
+        })
     }
 
-    /// Accuracy in percent on each set, under its tag behind `prefix`.
+    /// Accuracy in percent on each set, under its tag behind `prefix`, and the confusion of the test
+    /// set.
     ///
     /// # Errors
     /// `Interrupted`, as soon as the job is told to stop.
     pub fn run(
         &self,
-        network: &Network,
+        classify: Classify,
+        like: &Tensor,
         prefix: &str,
         child: &Child,
-    ) -> Result<Vec<(String, f64)>, StageError> {
-        let like = &network.variables()[0].tensor;
+    ) -> Result<(Vec<(String, f64)>, Confusion), StageError> {
         let mut accuracies = Vec::new();
+        let mut test = Confusion::new(0, Vec::new());
         for set in &self.sets {
-            let mut right = Tensor::zeros([1], (Kind::Int64, network.device()));
-            for (images, labels) in &set.chunks {
-                child.check()?;
-                tch::no_grad(|| -> Result<(), StageError> {
-                    let x = images
-                        .on(like)
-                        .map_err(|e| StageError::failed(e.to_string()))?;
-                    let guess = network.logits(&x, Bn::Eval).argmax(-1, false);
-                    right += guess
-                        .eq_tensor(&labels.to_device(network.device()))
-                        .sum(Kind::Int64);
-                    Ok(())
-                })?;
-            }
-            let right = right.int64_value(&[0]);
-            accuracies.push((
-                format!("{prefix}{}", set.tag),
-                100.0 * right as f64 / set.size as f64,
-            ));
+            let confusion = confusion(set, self.classes, classify, like, child)?;
+            accuracies.push((format!("{prefix}{}", set.tag), confusion.accuracy()));
+            test = confusion;
         }
-        Ok(accuracies)
+        Ok((accuracies, test))
+    }
+
+    /// The labeled training images.
+    pub fn labeled(&self) -> Option<&Set> {
+        self.sets.first()
     }
 
     /// How many validation images.
@@ -121,5 +243,69 @@ impl Evaluation {
             .iter()
             .find(|set| set.tag == "/valid")
             .map_or(0, |set| set.size)
+    }
+}
+
+/// What a network takes each class of a set for; read from the device once.
+pub fn confusion(
+    set: &Set,
+    classes: i64,
+    classify: Classify,
+    like: &Tensor,
+    child: &Child,
+) -> Result<Confusion, StageError> {
+    let mut counts = Tensor::zeros([classes * classes], (Kind::Int64, like.device()));
+    set.each(like, |x, labels| {
+        child.check()?;
+        let guess = classify(&x).argmax(-1, false);
+        let place = labels.clamp(0, classes - 1) * classes + guess;
+        counts += place.bincount::<Tensor>(None, classes * classes);
+        Ok(())
+    })?;
+    let counts = Vec::<i64>::try_from(counts.to_device(Device::Cpu))
+        .map_err(|e| StageError::failed(e.to_string()))?;
+    Ok(Confusion::new(classes as usize, counts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of four classes: 9 of 10 right, 8 of 10, none of 5, 2 of 4.
+    fn confusion() -> Confusion {
+        let counts = vec![9, 1, 0, 0, 2, 8, 0, 0, 5, 0, 0, 0, 0, 0, 2, 2];
+        Confusion::new(4, counts)
+    }
+
+    #[test]
+    fn the_geometric_mean_has_a_floor() {
+        // spec/cadr.md 8: K = 4, α = .9 .8 0 .5 gives 17.3205.
+        assert!((confusion().geometric_mean() - 17.3205).abs() < 1e-4);
+    }
+
+    #[test]
+    fn averages_follow_scikit_learns_definitions() {
+        // Computed apart from this code, in Python, from the definitions of
+        // precision_recall_fscore_support with zero_division=0.
+        let expected = [
+            ("precision/macro", 0.612_847_222_2),
+            ("recall/macro", 0.55),
+            ("f1_score/macro", 0.550_269_905_5),
+            ("precision/weighted", 0.638_409_961_7),
+            ("recall/weighted", 0.655_172_413_8),
+            ("f1_score/weighted", 0.621_061_938_7),
+        ];
+        for ((name, value), (wanted, right)) in confusion().averages().iter().zip(expected) {
+            assert_eq!(name, wanted);
+            assert!((value - right).abs() < 1e-6, "{name}: {value} {right}");
+        }
+    }
+
+    #[test]
+    fn a_class_without_images_has_no_recall() {
+        let confusion = Confusion::new(2, vec![3, 1, 0, 0]);
+        assert_eq!(confusion.recalls(), [Some(75.0), None]);
+        assert_eq!(confusion.accuracy(), 75.0);
+        assert!((confusion.geometric_mean() - 75.0).abs() < 1e-9);
     }
 }

@@ -13,6 +13,7 @@ use rematch_data::child::StageError;
 use rematch_data::image::Shape;
 use rematch_data::image_set::ImageSet;
 use rematch_data::rng::{Purpose, Stream};
+use rematch_spec::recipe::{Normalize, Recipe};
 use tch::{Kind, Tensor};
 
 use crate::data::Data;
@@ -83,59 +84,61 @@ pub struct Pipeline {
     seed: u64,
     batch: usize,
     ratio: usize,
-    labeled: View,
+    normalize: Option<Normalize>,
+    labeled: Vec<View>,
     unlabeled: Vec<View>,
     /// The labeled images again, each with a policy to learn from; where CTAugment is used.
     probe: Option<View>,
 }
 
 impl Pipeline {
-    /// For the `augment` parameter, `dataset` being the name that decides what `d` means.
+    /// For a recipe; `dataset` is the name that decides what `d` and `aa` mean.
     pub fn new(
-        augment: &str,
+        recipe: &Recipe,
         dataset: &str,
         views: Views,
         shape: Shape,
         seed: u64,
-        batch: usize,
     ) -> Result<Self, StageError> {
         let unusable = |e: augment::AugmentError| StageError::usage(format!("augment: {e}"));
-        let augment = Augment::parse(augment, views.unlabeled).map_err(unusable)?;
-        let labeled = augment.labeled_view(dataset, shape).map_err(unusable)?;
-        let mut unlabeled = if views.unlabeled == 0 {
-            Vec::new()
-        } else {
-            augment.unlabeled_views(dataset, shape).map_err(unusable)?
-        };
-        if let Some(last) = unlabeled
-            .last_mut()
-            .filter(|last| views.ctaugment && last.strong == Strong::None)
-        {
-            last.strong = Strong::CtAugment { cutout: true };
-        }
-        if matches!(labeled.strong, Strong::CtAugment { .. }) {
-            let help =
-                "the labeled part may be x, m, s, ms, d, or one of RandAugment and AutoAugment";
-            return Err(StageError::usage(
-                "augment: CTAugment learns from labeled images, and does not change them",
-            )
-            .help(help));
-        }
-        let learns = unlabeled
-            .iter()
-            .any(|view| matches!(view.strong, Strong::CtAugment { .. }));
-        let probe = learns.then_some(View {
-            weak: labeled.weak,
+        let augment = Augment::parse(&recipe.augment, views.unlabeled).map_err(unusable)?;
+        let labeled = augment
+            .labeled_views(dataset, shape, views.labeled)
+            .map_err(unusable)?;
+        let unlabeled = augment
+            .unlabeled_views(dataset, shape, views.unlabeled)
+            .map_err(unusable)?;
+        let learns = |view: &View| matches!(view.strong, Strong::CtAugment { .. });
+        let probe = labeled.iter().chain(&unlabeled).any(learns);
+        let probe = probe.then_some(View {
+            weak: labeled[0].weak,
             strong: Strong::CtAugment { cutout: false },
         });
+        let normalize = recipe.normalize.clone();
+        if let Some(Normalize { mean, .. }) = &normalize
+            && mean.len() != shape.channels
+        {
+            let message = format!(
+                "`normalize` has {} means, and the images have {} channels",
+                mean.len(),
+                shape.channels
+            );
+            return Err(StageError::usage(message).help("give one number per channel"));
+        }
         Ok(Self {
             seed,
-            batch,
+            batch: recipe.batch,
             ratio: views.ratio,
+            normalize,
             labeled,
             unlabeled,
             probe,
         })
+    }
+
+    /// How pixels are scaled.
+    pub fn normalize(&self) -> Option<&Normalize> {
+        self.normalize.as_ref()
     }
 
     /// Whether CTAugment is used.
@@ -177,13 +180,25 @@ impl Images {
         }
     }
 
-    /// N×C×H×W on the device of `like`, bytes 0 to 255 as −1 to 1, channels last in memory.
-    pub fn on(&self, like: &Tensor) -> Result<Tensor, shim::Error> {
+    /// N×C×H×W on the device of `like`, channels last in memory; bytes 0 to 255 as −1 to 1, or as
+    /// `normalize` says.
+    pub fn on(&self, like: &Tensor, normalize: Option<&Normalize>) -> Result<Tensor, shim::Error> {
         let bytes = shim::upload(&self.bytes, like)?;
         let mut x = bytes.to_kind(Kind::Float) * (2.0 / 255.0) - 1.0;
         if let Some(holes) = &self.holes {
             let holes = shim::upload(holes, like)?;
             x = x.masked_fill(&holes.unsqueeze(-1).to_kind(Kind::Bool), 0.0);
+        }
+        if let Some(Normalize { mean, std }) = normalize {
+            // x is 2v − 1 of a value v from 0 to 1: (v − mean)/std = (x + 1 − 2·mean)/(2·std).
+            let numbers = |values: Vec<f64>| {
+                Tensor::from_slice(&values)
+                    .to_kind(Kind::Float)
+                    .to_device(like.device())
+            };
+            let shift = numbers(mean.iter().map(|m| 1.0 - 2.0 * m).collect());
+            let scale = numbers(std.iter().map(|s| 0.5 / s).collect());
+            x = (x + shift) * scale;
         }
         Ok(x.permute([0, 3, 1, 2]))
     }
@@ -193,28 +208,34 @@ impl Images {
 #[derive(Debug)]
 pub struct Prepared {
     step: u64,
-    x: Images,
+    x: Vec<Images>,
     y: Tensor,
     u: Vec<Images>,
+    index: Tensor,
     probe: Option<Images>,
 }
 
 impl Prepared {
     /// The batch, and the probes, on the device of `like`.
-    pub fn on(&self, like: &Tensor) -> Result<(Batch, Option<Tensor>), shim::Error> {
-        let u: Result<_, _> = self.u.iter().map(|images| images.on(like)).collect();
-        let batch = Batch {
-            x: self.x.on(like)?,
-            y: shim::upload(&self.y, like)?,
-            u: u?,
+    pub fn on(
+        &self,
+        like: &Tensor,
+        normalize: Option<&Normalize>,
+    ) -> Result<(Batch, Option<Tensor>), shim::Error> {
+        let all = |views: &[Images]| -> Result<Vec<Tensor>, _> {
+            views
+                .iter()
+                .map(|images| images.on(like, normalize))
+                .collect()
         };
-        Ok((
-            batch,
-            self.probe
-                .as_ref()
-                .map(|images| images.on(like))
-                .transpose()?,
-        ))
+        let batch = Batch {
+            x: all(&self.x)?,
+            y: shim::upload(&self.y, like)?,
+            u: all(&self.u)?,
+            index: shim::upload(&self.index, like)?,
+        };
+        let probe = self.probe.as_ref().map(|images| images.on(like, normalize));
+        Ok((batch, probe.transpose()?))
     }
 }
 
@@ -312,13 +333,10 @@ impl<'a> Kitchen<'a> {
         let labeled = self.labeled.batch(step, batch);
         let unlabeled: Vec<usize> = match self.pipeline.unlabeled[..] {
             [] => Vec::new(),
-            _ => self
-                .unlabeled
-                .batch(step, batch * ratio)
-                .into_iter()
-                .map(|i| i + self.data.valid)
-                .collect(),
+            _ => self.unlabeled.batch(step, batch * ratio),
         };
+        let index: Vec<i64> = unlabeled.iter().map(|i| *i as i64).collect();
+        let unlabeled = unlabeled.into_iter().map(|i| i + self.data.valid).collect();
         let y: Vec<i64> = labeled
             .iter()
             .map(|i| self.data.labeled.labels[*i])
@@ -336,25 +354,23 @@ impl<'a> Kitchen<'a> {
             };
             fill(view, &from)
         };
+        let policies = |view: &View, n: u64, count: usize| match (&view.strong, &request.cta) {
+            (Strong::CtAugment { .. }, Some(cta)) => {
+                cta.policies(self.pipeline.seed, step, n * count as u64, count)
+            }
+            _ => Vec::new(),
+        };
         let labeled = Chosen::of(&self.data.labeled, labeled)?;
         let unlabeled = Chosen::of(&self.data.unlabeled, unlabeled)?;
-        let x = render(
-            &self.pipeline.labeled,
-            &labeled,
-            augment::Batch::LABELED,
-            &[],
-        );
+        let x = self.pipeline.labeled.iter().zip(0..).map(|(view, n)| {
+            let policies = policies(view, LABELED_POLICIES + n, batch);
+            render(view, &labeled, labeled_purpose(n), &policies)
+        });
         let u = self.pipeline.unlabeled.iter().zip(0..).map(|(view, n)| {
-            let count = unlabeled.indices.len();
-            let policies = match (&view.strong, &request.cta) {
-                (Strong::CtAugment { .. }, Some(cta)) => {
-                    cta.policies(self.pipeline.seed, step, n * count as u64, count)
-                }
-                _ => Vec::new(),
-            };
+            let policies = policies(view, n, unlabeled.indices.len());
             render(view, &unlabeled, augment::Batch::unlabeled(n), &policies)
         });
-        let u = u.collect();
+        let (x, u) = (x.collect(), u.collect());
         let probe = self
             .pipeline
             .probe
@@ -369,8 +385,20 @@ impl<'a> Kitchen<'a> {
             x,
             y: Tensor::from_slice(&y),
             u,
+            index: Tensor::from_slice(&index),
             probe,
         })
+    }
+}
+
+/// Where the draws of labeled images' policies begin, beyond those of any number of unlabeled views.
+const LABELED_POLICIES: u64 = 1 << 20;
+
+/// Purpose of the n-th labeled view.
+fn labeled_purpose(n: u64) -> Purpose {
+    match n {
+        0 => augment::Batch::LABELED,
+        n => augment::Batch::LABELED.nth(n + 1),
     }
 }
 

@@ -1,31 +1,84 @@
 //! What a method is: the views it looks at and its loss. The loop, the network, the optimizer and the
 //! augmentation are the same for all, and no method knows them.
 
+use rematch_data::rng::{Purpose, Stream};
 use rematch_spec::method;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
+use crate::batch_norm::Bn;
+use crate::evaluate::Set;
+use crate::memory::Memory;
 use crate::methods;
-use crate::network::Network;
+use crate::network::{Head, Network};
 
 /// A semi-supervised method. Its file reads like the algorithm box of its paper.
 pub trait Method: Send {
     /// What it looks at.
     fn views(&self) -> Views;
 
-    /// The loss of one batch. Terms are means over the batch; targets are detached.
+    /// Linear layers that it needs beside the classifier, over features of that width; student and
+    /// teacher have them both.
+    fn heads(&self, _features: i64) -> Vec<Head> {
+        Vec::new()
+    }
+
+    /// The loss of one batch. Terms are means over the batch; targets are detached. What it remembers
+    /// ([`Memory`]) it changes here.
     fn loss(&mut self, step: &Step, batch: &Batch) -> Loss;
+
+    /// How a trained network classifies, N×K.
+    fn logits(&self, network: &Network, x: &Tensor) -> Tensor {
+        network.logits(x, Bn::Eval)
+    }
 }
 
-/// The images that a method looks at, beside one view of each labeled image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The images that a method looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Views {
-    /// Views of each unlabeled image; the first is the weak one. 0: labeled images alone.
+    /// Views of each labeled image, at least 1. The first is as `augment` says in its first part,
+    /// others as in its last.
+    pub labeled: usize,
+    /// Views of each unlabeled image; 0: labeled images alone. Those beyond the parts of `augment` are
+    /// as its last part says.
     pub unlabeled: usize,
     /// Unlabeled images per labeled image.
     pub ratio: usize,
-    /// Whether the last view gets CTAugment and a cutout where the `augment` parameter names nothing
-    /// strong, as in the originals' scripts with CTAugment.
-    pub ctaugment: bool,
+}
+
+impl Views {
+    /// One view of each labeled image.
+    pub const LABELED: Self = Self {
+        labeled: 1,
+        unlabeled: 0,
+        ratio: 1,
+    };
+
+    /// One view of each labeled image, so many of each of as many unlabeled ones.
+    pub const fn of_unlabeled(views: usize) -> Self {
+        Self {
+            unlabeled: views,
+            ..Self::LABELED
+        }
+    }
+}
+
+/// What a method is built for.
+#[derive(Debug)]
+pub struct Setting<'a> {
+    /// K.
+    pub classes: i64,
+    /// B: labeled images per step.
+    pub batch: usize,
+    /// How many unlabeled images there are to train on.
+    pub unlabeled: usize,
+    /// Width of the network's features.
+    pub features: i64,
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// Where it computes.
+    pub device: Device,
+    /// Where it remembers.
+    pub memory: &'a mut Memory,
 }
 
 /// What a loss may use beside the batch.
@@ -35,19 +88,56 @@ pub struct Step<'a> {
     pub student: &'a Network,
     /// Its moving average.
     pub teacher: &'a Network,
+    /// Steps done before this one.
+    pub number: u64,
+    /// Steps of the whole run.
+    pub steps: u64,
+    /// B: labeled images per step.
+    pub batch: usize,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The labeled training images as they are, without augmentation.
+    pub labeled: Option<&'a Set>,
+}
+
+impl Step<'_> {
     /// 0 at the start of training, 1 at its end.
-    pub progress: f64,
+    pub fn progress(&self) -> f64 {
+        self.number as f64 / self.steps as f64
+    }
+
+    /// From 0 at the start to 1 at `share` of the run, in a straight line.
+    pub fn ramp_over(&self, share: f64) -> f64 {
+        (self.progress() / share).min(1.0)
+    }
+
+    /// From 0 at the start to 1 after `images` labeled images, as the originals count time.
+    pub fn ramp_over_images(&self, images: f64) -> f64 {
+        (self.images() / images).min(1.0)
+    }
+
+    /// Labeled images seen before this step.
+    pub fn images(&self) -> f64 {
+        self.number as f64 * self.batch as f64
+    }
+
+    /// Random numbers for a use at this step.
+    pub fn stream(&self, purpose: Purpose) -> Stream {
+        Stream::new(self.seed, purpose, self.number, 0)
+    }
 }
 
 /// Images, N×C×H×W from −1 to 1, and labels.
 #[derive(Debug)]
 pub struct Batch {
-    /// The labeled images.
-    pub x: Tensor,
+    /// The views of the labeled images.
+    pub x: Vec<Tensor>,
     /// Their classes, 0 to K−1.
     pub y: Tensor,
     /// The views of the unlabeled images, all of the same ones.
     pub u: Vec<Tensor>,
+    /// Which images these are, by their place among those that are trained on.
+    pub index: Tensor,
 }
 
 /// A sum of weighted terms.
@@ -55,8 +145,8 @@ pub struct Batch {
 pub struct Loss {
     /// Name, weight, value.
     pub terms: Vec<(&'static str, f64, Tensor)>,
-    /// Numbers to log beside them.
-    pub notes: Vec<(&'static str, Tensor)>,
+    /// Numbers to log beside them, by their tag.
+    pub notes: Vec<(String, Tensor)>,
 }
 
 impl Loss {
@@ -72,10 +162,16 @@ impl Loss {
         self
     }
 
-    /// Adds nothing; the value is logged as `monitors/name`.
+    /// Adds nothing; the value is logged as `monitors/name`, or under `name` itself where that has a
+    /// slash.
     #[must_use]
-    pub fn note(mut self, name: &'static str, value: Tensor) -> Self {
-        self.notes.push((name, value.detach()));
+    pub fn note(mut self, name: &str, value: &Tensor) -> Self {
+        let tag = if name.contains('/') {
+            name.to_owned()
+        } else {
+            format!("monitors/{name}")
+        };
+        self.notes.push((tag, value.detach()));
         self
     }
 
@@ -89,11 +185,11 @@ impl Loss {
 }
 
 /// The method that `spec` names.
-pub fn build(spec: &method::Method) -> Box<dyn Method> {
+pub fn build(spec: &method::Method, setting: &mut Setting) -> Box<dyn Method> {
+    use method::Method as M;
+    let _ = &setting;
     match spec {
-        method::Method::Supervised(_) => Box::new(methods::supervised::Supervised),
-        method::Method::Fixmatch(settings) => {
-            Box::new(methods::fixmatch::FixMatch(settings.clone()))
-        }
+        M::Supervised(spec) => Box::new(methods::supervised::Supervised(spec.clone())),
+        M::Fixmatch(spec) => Box::new(methods::fixmatch::FixMatch(spec.clone())),
     }
 }

@@ -3,25 +3,14 @@
 pub mod fixmatch;
 pub mod supervised;
 
-use tch::{Kind, Reduction, Tensor};
-
-/// Cross-entropy of each row of logits against its class, N.
-pub fn cross_entropy(logits: &Tensor, classes: &Tensor) -> Tensor {
-    logits.cross_entropy_loss::<Tensor>(classes, None, Reduction::None, -100, 0.0)
-}
-
-/// Mean over everything.
-pub fn mean(values: &Tensor) -> Tensor {
-    values.mean(Kind::Float)
-}
-
 #[cfg(test)]
 pub(crate) mod testing {
-    use super::*;
     use crate::batch_norm::Bn;
-    use crate::method::{Batch, Loss, Method, Step};
+    use crate::memory::Memory;
+    use crate::method::{Batch, Loss, Method, Setting, Step, build};
     use crate::network::{Body, Builder, Network};
-    use tch::Device;
+    use rematch_spec::method;
+    use tch::{Device, Kind, Tensor};
 
     struct Flat(i64);
     impl Body for Flat {
@@ -35,9 +24,14 @@ pub(crate) mod testing {
 
     /// A network without batch norm that is one linear layer on as many features as classes.
     pub(crate) fn linear(seed: u64, classes: i64) -> Network {
-        Network::with_body(seed, Device::Cpu, false, classes, move |_: &mut Builder| {
-            Box::new(Flat(classes))
-        })
+        Network::with_body(
+            seed,
+            Device::Cpu,
+            false,
+            classes,
+            &[],
+            move |_: &mut Builder| Box::new(Flat(classes)),
+        )
     }
 
     /// The same, whose logits are its input.
@@ -62,22 +56,47 @@ pub(crate) mod testing {
     pub(crate) fn batch() -> Batch {
         let y = Tensor::from_slice(&[0_i64, 1, 2, 1]);
         Batch {
-            x: wave(4, 3, 0.7),
+            x: vec![wave(4, 3, 0.7)],
             y,
             u: vec![wave(8, 3, 1.3), wave(8, 3, 0.4)],
+            index: Tensor::arange(8, (Kind::Int64, Device::Cpu)),
+        }
+    }
+
+    /// A method as the trainer builds it, for three classes and eight unlabeled images.
+    pub(crate) fn method(spec: &method::Method) -> (Box<dyn Method>, Memory) {
+        let mut memory = Memory::new(Device::Cpu);
+        let built = build(
+            spec,
+            &mut Setting {
+                classes: 3,
+                batch: 4,
+                unlabeled: 8,
+                features: 3,
+                steps: 100,
+                device: Device::Cpu,
+                memory: &mut memory,
+            },
+        );
+        (built, memory)
+    }
+
+    /// The start of a run of 100 steps.
+    pub(crate) fn step<'a>(student: &'a Network, teacher: &'a Network) -> Step<'a> {
+        Step {
+            student,
+            teacher,
+            number: 0,
+            steps: 100,
+            batch: 4,
+            seed: 1,
+            labeled: None,
         }
     }
 
     pub(crate) fn loss(method: &mut dyn Method, network: &Network) -> Loss {
-        let teacher = network.teacher();
-        method.loss(
-            &Step {
-                student: network,
-                teacher: &teacher,
-                progress: 0.0,
-            },
-            &batch(),
-        )
+        let teacher = network.teacher(false);
+        method.loss(&step(network, &teacher), &batch())
     }
 
     pub(crate) fn gradient(network: &Network, loss: &Tensor) -> Tensor {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use rematch_data::rng::{Purpose, Stream};
-use rematch_spec::train;
+use rematch_spec::network::Network as Spec;
 use tch::{Device, Kind, Tensor};
 
 use crate::batch_norm::Bn;
@@ -54,6 +54,18 @@ pub trait Body: Send {
     fn forward(&self, x: &Tensor, bn: Bn) -> Tensor;
     /// How many features an image gets.
     fn features(&self) -> i64;
+    /// How the classifier over them starts.
+    fn init(&self) -> Init {
+        Init::TensorFlow
+    }
+}
+
+/// What a teacher is made from.
+#[derive(Clone, Copy, Debug)]
+struct Student<'a> {
+    variables: &'a [Variable],
+    /// Whether running statistics are copied as well, rather than shared.
+    own_statistics: bool,
 }
 
 /// Makes variables: fresh ones, or the teacher's, which follow a student's.
@@ -61,7 +73,7 @@ pub trait Body: Send {
 pub struct Builder<'a> {
     seed: u64,
     device: Device,
-    student: Option<&'a [Variable]>,
+    student: Option<Student<'a>>,
     variables: Vec<Variable>,
 }
 
@@ -73,13 +85,24 @@ impl Builder<'_> {
         shape: &[i64],
         draw: impl Fn(&mut Stream) -> f64,
     ) -> Tensor {
+        self.drawn(name, Role::Kernel, shape, draw)
+    }
+
+    /// A variable whose entries are `draw`n, in the order of its memory.
+    fn drawn(
+        &mut self,
+        name: &str,
+        role: Role,
+        shape: &[i64],
+        draw: impl Fn(&mut Stream) -> f64,
+    ) -> Tensor {
         let mut stream = Stream::new(
             self.seed,
             const { Purpose::named("weights") },
             0,
             self.variables.len() as u64,
         );
-        self.add(name, Role::Kernel, || {
+        self.add(name, role, || {
             let values: Vec<f32> = (0..shape.iter().product())
                 .map(|_| draw(&mut stream) as f32)
                 .collect();
@@ -97,8 +120,8 @@ impl Builder<'_> {
     fn add(&mut self, name: &str, role: Role, fresh: impl FnOnce() -> Tensor) -> Tensor {
         let tensor = match self.student {
             Some(student) => {
-                let twin = &student[self.variables.len()].tensor;
-                if role == Role::Statistic {
+                let twin = &student.variables[self.variables.len()].tensor;
+                if role == Role::Statistic && !student.own_statistics {
                     twin.shallow_clone()
                 } else {
                     twin.detach().copy()
@@ -124,21 +147,69 @@ impl Builder<'_> {
         handle
     }
 
-    /// A linear layer with Glorot's normal initialisation as TensorFlow has it: cut off at two
-    /// standard deviations, and widened so that the cut leaves the variance (spec/fixmatch.md 5.1).
-    pub fn linear(&mut self, name: &str, inputs: i64, outputs: i64) -> Linear {
-        let sigma = (2.0 / (inputs + outputs) as f64).sqrt() / 0.879_625_66;
-        let weight = self.kernel(&format!("{name}.weight"), &[outputs, inputs], |stream| {
-            loop {
-                let z = stream.normal();
-                if z.abs() <= 2.0 {
-                    return sigma * z;
-                }
+    /// A linear layer.
+    pub fn linear(&mut self, name: &str, inputs: i64, outputs: i64, init: Init) -> Linear {
+        let weight = format!("{name}.weight");
+        let weight = match init {
+            Init::TensorFlow => {
+                let sigma = (2.0 / (inputs + outputs) as f64).sqrt() / 0.879_625_66;
+                self.kernel(&weight, &[outputs, inputs], |stream| {
+                    loop {
+                        let z = stream.normal();
+                        if z.abs() <= 2.0 {
+                            return sigma * z;
+                        }
+                    }
+                })
             }
-        });
-        let bias = self.constant(&format!("{name}.bias"), Role::Offset, outputs, 0.0);
+            Init::Xavier => {
+                let sigma = (2.0 / (inputs + outputs) as f64).sqrt();
+                self.kernel(&weight, &[outputs, inputs], |s| sigma * s.normal())
+            }
+            Init::PyTorch => {
+                let bound = (inputs as f64).sqrt().recip();
+                self.kernel(&weight, &[outputs, inputs], |s| {
+                    bound * (2.0 * s.uniform() - 1.0)
+                })
+            }
+        };
+        let name = format!("{name}.bias");
+        let bias = match init {
+            Init::PyTorch => {
+                let bound = (inputs as f64).sqrt().recip();
+                self.drawn(&name, Role::Offset, &[outputs], |s| {
+                    bound * (2.0 * s.uniform() - 1.0)
+                })
+            }
+            _ => self.constant(&name, Role::Offset, outputs, 0.0),
+        };
         Linear { weight, bias }
     }
+}
+
+/// How a linear layer starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// Glorot's normal initialisation as TensorFlow has it: cut off at two standard deviations, and
+    /// widened so that the cut leaves the variance (spec/fixmatch.md 5.1); bias 0.
+    TensorFlow,
+    /// Glorot's normal initialisation, not cut off; bias 0.
+    Xavier,
+    /// PyTorch's default: weights and bias uniform within 1/√inputs.
+    PyTorch,
+}
+
+/// A linear layer that a method wants beside the classifier.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Its name, also in checkpoints.
+    pub name: &'static str,
+    /// Numbers in.
+    pub inputs: i64,
+    /// Numbers out.
+    pub outputs: i64,
+    /// How it starts.
+    pub init: Init,
 }
 
 /// A linear layer.
@@ -158,13 +229,19 @@ impl Linear {
 /// A network that classifies images.
 pub struct Network {
     variables: Vec<Variable>,
-    body: Box<dyn Body>,
-    classifier: Linear,
+    layers: Layers,
+    own_statistics: bool,
     bf16: bool,
     build: Arc<Build>,
 }
 
-type Build = dyn Fn(&mut Builder) -> (Box<dyn Body>, Linear) + Send + Sync;
+struct Layers {
+    body: Box<dyn Body>,
+    classifier: Linear,
+    heads: Vec<(&'static str, Linear)>,
+}
+
+type Build = dyn Fn(&mut Builder) -> Layers + Send + Sync;
 
 impl std::fmt::Debug for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -176,10 +253,17 @@ impl std::fmt::Debug for Network {
 }
 
 impl Network {
-    /// The network that `spec` names, its weights drawn from `seed`.
-    pub fn new(spec: &train::Network, shape: Shape, seed: u64, device: Device, bf16: bool) -> Self {
+    /// The network that `spec` names, with the heads that a method wants; weights are drawn from `seed`.
+    pub fn new(
+        spec: &Spec,
+        shape: Shape,
+        seed: u64,
+        device: Device,
+        bf16: bool,
+        heads: &[Head],
+    ) -> Self {
         let spec = spec.clone();
-        Self::with_body(seed, device, bf16, shape.classes, move |builder| {
+        Self::with_body(seed, device, bf16, shape.classes, heads, move |builder| {
             networks::build(&spec, shape, builder)
         })
     }
@@ -190,12 +274,22 @@ impl Network {
         device: Device,
         bf16: bool,
         classes: i64,
+        heads: &[Head],
         body: impl Fn(&mut Builder) -> Box<dyn Body> + Send + Sync + 'static,
     ) -> Self {
+        let heads = heads.to_vec();
         let build: Arc<Build> = Arc::new(move |builder: &mut Builder| {
             let body = body(builder);
-            let classifier = builder.linear("classifier", body.features(), classes);
-            (body, classifier)
+            let classifier = builder.linear("classifier", body.features(), classes, body.init());
+            let heads = heads
+                .iter()
+                .map(|h| (h.name, builder.linear(h.name, h.inputs, h.outputs, h.init)))
+                .collect();
+            Layers {
+                body,
+                classifier,
+                heads,
+            }
         });
         let builder = Builder {
             seed,
@@ -207,23 +301,33 @@ impl Network {
     }
 
     fn finish(mut builder: Builder, bf16: bool, build: Arc<Build>) -> Self {
-        let (body, classifier) = build(&mut builder);
+        let own_statistics = builder.student.is_none_or(|student| student.own_statistics);
+        let layers = build(&mut builder);
         Self {
             variables: builder.variables,
-            body,
-            classifier,
+            layers,
+            own_statistics,
             bf16,
             build,
         }
     }
 
-    /// A second network with a copy of this one's weights, and with its running statistics themselves.
+    /// Whether its running statistics are its own, or those of the network that it follows.
+    pub fn has_own_statistics(&self) -> bool {
+        self.own_statistics
+    }
+
+    /// A second network with a copy of this one's weights, and with its running statistics themselves
+    /// or a copy of them.
     #[must_use]
-    pub fn teacher(&self) -> Self {
+    pub fn teacher(&self, own_statistics: bool) -> Self {
         let builder = Builder {
             seed: 0,
             device: self.device(),
-            student: Some(&self.variables),
+            student: Some(Student {
+                variables: &self.variables,
+                own_statistics,
+            }),
             variables: Vec::new(),
         };
         Self::finish(builder, self.bf16, self.build.clone())
@@ -256,31 +360,75 @@ impl Network {
         self.variables[0].tensor.device()
     }
 
+    fn autocast(&self, x: &Tensor) -> Option<shim::Autocast> {
+        self.bf16
+            .then(|| shim::Autocast::bf16(x).unwrap_or_else(|e| panic!("{e}")))
+    }
+
     /// Logits of N×C×H×W images, N×K, float32.
     pub fn logits(&self, x: &Tensor, bn: Bn) -> Tensor {
-        let _autocast = self
-            .bf16
-            .then(|| shim::Autocast::bf16(x).unwrap_or_else(|e| panic!("{e}")));
-        self.classifier
-            .forward(&self.body.forward(x, bn))
-            .to_kind(Kind::Float)
+        self.classify(&self.features(x, bn))
+    }
+
+    /// Features of N×C×H×W images, N×D, float32.
+    pub fn features(&self, x: &Tensor, bn: Bn) -> Tensor {
+        let _autocast = self.autocast(x);
+        self.layers.body.forward(x, bn).to_kind(Kind::Float)
+    }
+
+    /// Logits of features, N×K, float32.
+    pub fn classify(&self, features: &Tensor) -> Tensor {
+        self.linear(&self.layers.classifier, features)
+    }
+
+    /// The classifier's weights, K×D.
+    pub fn classifier_weight(&self) -> &Tensor {
+        &self.layers.classifier.weight
+    }
+
+    /// What a head of the method's makes of its input, float32.
+    ///
+    /// # Panics
+    /// Where the method has not asked for a head of that name.
+    pub fn head(&self, name: &str, x: &Tensor) -> Tensor {
+        let found = self.layers.heads.iter().find(|head| head.0 == name);
+        let (_, layer) = found.unwrap_or_else(|| panic!("the method has no head `{name}`"));
+        self.linear(layer, x)
+    }
+
+    fn linear(&self, layer: &Linear, x: &Tensor) -> Tensor {
+        let _autocast = self.autocast(x);
+        layer.forward(x).to_kind(Kind::Float)
     }
 
     /// Logits of several batches from one pass, which shares its batch statistics and updates the
     /// running ones (spec/fixmatch.md 6). The originals interleave the batches first, so that each of
     /// their GPUs sees a part of each; on one device the order changes nothing.
     pub fn together<const N: usize>(&self, batches: [&Tensor; N]) -> [Tensor; N] {
-        let sizes = batches.map(|x| x.size()[0]);
-        let all = if N == 1 {
-            batches[0].shallow_clone()
-        } else {
-            Tensor::cat(&batches, 0)
-        };
-        let logits = self.logits(&all, Bn::Update);
-        let mut start = 0;
-        sizes.map(|size| {
-            start += size;
-            logits.narrow(0, start - size, size)
-        })
+        let features = self.features(&join(batches), Bn::Update);
+        cut(&self.classify(&features), batches)
     }
+
+    /// The same, features in place of logits.
+    pub fn features_together<const N: usize>(&self, batches: [&Tensor; N]) -> [Tensor; N] {
+        cut(&self.features(&join(batches), Bn::Update), batches)
+    }
+}
+
+/// One batch of several.
+fn join<const N: usize>(batches: [&Tensor; N]) -> Tensor {
+    match batches[..] {
+        [one] => one.shallow_clone(),
+        _ => Tensor::cat(&batches, 0),
+    }
+}
+
+/// The rows of what became of joined batches.
+fn cut<const N: usize>(all: &Tensor, batches: [&Tensor; N]) -> [Tensor; N] {
+    let mut start = 0;
+    batches.map(|x| {
+        let size = x.size()[0];
+        start += size;
+        all.narrow(0, start - size, size)
+    })
 }

@@ -27,6 +27,20 @@ unsafe extern "C" {
         weight_decay: f64,
         nesterov: c_int,
     ) -> *mut c_char;
+    fn rematch_fused_adam(
+        parameters: *const *mut C_tensor,
+        gradients: *const *mut C_tensor,
+        means: *const *mut C_tensor,
+        variances: *const *mut C_tensor,
+        count: usize,
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        epsilon: f64,
+        weight_decay: f64,
+        step: f64,
+    ) -> *mut c_char;
+    fn rematch_scale(targets: *const *mut C_tensor, count: usize, factor: f64) -> *mut c_char;
     fn rematch_lerp(
         targets: *const *mut C_tensor,
         sources: *const *mut C_tensor,
@@ -148,6 +162,67 @@ pub fn fused_sgd(
             c_int::from(step.nesterov),
         )
     })
+}
+
+/// Settings of one fused Adam update.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamStep {
+    /// Learning rate.
+    pub lr: f64,
+    /// β₁.
+    pub beta1: f64,
+    /// β₂.
+    pub beta2: f64,
+    /// ε, added to √(v/(1−β₂ᵗ)).
+    pub epsilon: f64,
+    /// Added to each gradient, times the parameter.
+    pub weight_decay: f64,
+    /// t, from 1.
+    pub step: f64,
+}
+
+/// Adam for all at once: means and variances follow the gradients, parameters go against them.
+///
+/// # Panics
+/// Where the lists differ in length.
+pub fn fused_adam(
+    parameters: &[Tensor],
+    gradients: &[Tensor],
+    means: &[Tensor],
+    variances: &[Tensor],
+    step: AdamStep,
+) -> Result<(), Error> {
+    let count = parameters.len();
+    assert!(
+        [gradients, means, variances]
+            .iter()
+            .all(|list| list.len() == count)
+    );
+    let lists = [parameters, gradients, means, variances].map(pointers);
+    let [w, g, m, v] = &lists;
+    // SAFETY: four lists of as many live tensors as the count says.
+    check(unsafe {
+        rematch_fused_adam(
+            w.as_ptr(),
+            g.as_ptr(),
+            m.as_ptr(),
+            v.as_ptr(),
+            count,
+            step.lr,
+            step.beta1,
+            step.beta2,
+            step.epsilon,
+            step.weight_decay,
+            step.step,
+        )
+    })
+}
+
+/// targets ← factor·targets, for all at once.
+pub fn scale(targets: &[Tensor], factor: f64) -> Result<(), Error> {
+    let list = pointers(targets);
+    // SAFETY: a list of as many live tensors as the count says.
+    check(unsafe { rematch_scale(list.as_ptr(), list.len(), factor) })
 }
 
 /// targets ← targets + weight·(sources − targets), for all at once.

@@ -15,7 +15,8 @@ use rematch_data::child::{Child, StageError};
 use rematch_data::fs;
 use rematch_spec::job::Report;
 use rematch_spec::kind::Stage;
-use rematch_spec::train::{Optimizer, Precision, Train};
+use rematch_spec::recipe::Recipe;
+use rematch_spec::train::{Precision, Train};
 use serde_json::json;
 use tch::Kind;
 
@@ -28,9 +29,11 @@ use crate::evaluate::Evaluation;
 use crate::feed::{Feed, Pipeline, Request};
 use crate::learn::Learner;
 use crate::log::Log;
-use crate::method::{self, Loss, Method, Step};
+use crate::memory::Memory;
+use crate::method::{self, Loss, Method, Setting, Step};
 use crate::network::Network;
-use crate::optimizer::Sgd;
+use crate::networks;
+use crate::optimizer::Optimizer;
 use crate::schedule::learning_rate;
 use crate::shim;
 use crate::watch::Watch;
@@ -54,32 +57,39 @@ impl From<shim::Error> for StageError {
 pub fn train(child: &Child) -> Result<Report, StageError> {
     let spec: Train = child.params()?;
     spec.check()?;
+    let recipe = spec.recipe();
     let device = device::choose(spec.device, child)?;
-    let method = method::build(&spec.algorithm);
+    let data = Data::load(&spec)?;
+    let features = networks::features(&recipe.network, data.shape());
+    let mut memory = Memory::new(device);
+    let method = method::build(
+        &spec.algorithm,
+        &mut Setting {
+            classes: data.classes,
+            batch: recipe.batch,
+            unlabeled: data.to_train_on(),
+            features,
+            steps: recipe.length.steps(recipe.batch),
+            device,
+            memory: &mut memory,
+        },
+    );
     let views = method.views();
-    let data = Data::load(&spec, views)?;
+    data.check_sizes(recipe.batch, views)?;
     child.check()?;
-    let dataset = spec
-        .dataset
-        .as_deref()
-        .and_then(|name| name.split('.').next())
-        .unwrap_or_default();
-    let pipeline = Pipeline::new(
-        &spec.augment,
-        dataset,
-        views,
-        data.image(),
-        spec.seed,
-        spec.batch,
-    )?;
+    let dataset = spec.augment_as.as_deref().unwrap_or_default();
+    let pipeline = Pipeline::new(&recipe, dataset, views, data.image(), spec.seed)?;
     let bf16 = spec.precision == Precision::Bf16;
-    let student = Network::new(&spec.network, data.shape(), spec.seed, device, bf16);
-    let teacher = student.teacher();
+    let heads = method.heads(features);
+    let shape = data.shape();
+    let student = Network::new(&recipe.network, shape, spec.seed, device, bf16, &heads);
+    let teacher = student.teacher(recipe.ema_statistics);
     thread::scope(|scope| {
         let feed = Feed::start(scope, &data, &pipeline);
-        let evaluation = Evaluation::new(&data, EVALUATED[usize::from(device.is_cuda())])?;
+        let chunk = EVALUATED[usize::from(device.is_cuda())];
+        let evaluation = Evaluation::new(&data, chunk, pipeline.normalize())?;
         let mut run = Run::new(
-            child, &spec, method, &student, &teacher, evaluation, feed, &pipeline,
+            child, &spec, &recipe, method, &memory, &student, &teacher, evaluation, feed, &pipeline,
         )?;
         let args = child.output("run")?.join("args");
         fs::create_dir_all(&args)?;
@@ -93,10 +103,12 @@ pub fn train(child: &Child) -> Result<Report, StageError> {
 struct Run<'a> {
     child: &'a Child,
     spec: &'a Train,
+    recipe: &'a Recipe,
+    pipeline: &'a Pipeline,
     method: Box<dyn Method>,
     student: &'a Network,
     teacher: &'a Network,
-    optimizer: Sgd,
+    optimizer: Optimizer,
     ema: Ema,
     tensors: Tensors,
     learner: Learner<'a>,
@@ -126,16 +138,17 @@ impl<'a> Run<'a> {
     fn new(
         child: &'a Child,
         spec: &'a Train,
+        recipe: &'a Recipe,
         method: Box<dyn Method>,
+        memory: &Memory,
         student: &'a Network,
         teacher: &'a Network,
         evaluation: Evaluation,
         feed: Feed<'a>,
         pipeline: &'a Pipeline,
     ) -> Result<Self, StageError> {
-        let Optimizer::Sgd(sgd) = &spec.optimizer;
-        let optimizer = Sgd::new(sgd, student);
-        let tensors = Tensors::new(student, teacher, &optimizer);
+        let optimizer = Optimizer::new(&recipe.optimizer, student);
+        let tensors = Tensors::new(student, teacher, &optimizer, memory);
         let folder = child.output("run")?;
         fs::create_dir_all(folder)?;
         let kept = Kept::new(folder, spec.keep)?;
@@ -147,7 +160,7 @@ impl<'a> Run<'a> {
             ),
         };
         kept.trim(record.step)?;
-        let ema = Ema::new(student, teacher, spec.ema);
+        let ema = Ema::new(student, teacher, recipe.ema);
         let learner = Learner::new(pipeline, teacher, &record);
         let watch = Watch::new(spec.algorithm.name());
         let now = Instant::now();
@@ -159,6 +172,8 @@ impl<'a> Run<'a> {
         let run = Self {
             child,
             spec,
+            recipe,
+            pipeline,
             method,
             student,
             teacher,
@@ -183,7 +198,7 @@ impl<'a> Run<'a> {
     /// From where the record is to the end.
     fn train(&mut self) -> Result<(), StageError> {
         let total = self.total();
-        let save = self.spec.save.steps(self.spec.batch);
+        let save = self.spec.save.steps(self.recipe.batch);
         loop {
             let step = self.record.step;
             if !self.record.reported {
@@ -212,19 +227,23 @@ impl<'a> Run<'a> {
     }
 
     fn total(&self) -> u64 {
-        self.spec.length.steps(self.spec.batch)
+        self.recipe.length.steps(self.recipe.batch)
     }
 
     /// One step of training.
     fn step(&mut self) -> Result<(), StageError> {
         let (step, total) = (self.record.step, self.total());
         let like = &self.student.variables()[0].tensor;
-        let (batch, probe) = self.feed.next(step)?.on(like)?;
-        let progress = step as f64 / total as f64;
+        let prepared = self.feed.next(step)?;
+        let (batch, probe) = prepared.on(like, self.pipeline.normalize())?;
         let seen = Step {
             student: self.student,
             teacher: self.teacher,
-            progress,
+            number: step,
+            steps: total,
+            batch: self.recipe.batch,
+            seed: self.spec.seed,
+            labeled: self.evaluation.labeled(),
         };
         let loss = self.method.loss(&seen, &batch);
         if step == 0 {
@@ -232,14 +251,14 @@ impl<'a> Run<'a> {
         }
         self.watch.see(step, &loss)?;
         loss.total().backward();
-        self.optimizer.step(self.learning_rate(step))?;
+        self.optimizer.step(self.learning_rate(step), step)?;
         self.ema.update()?;
         let request = self.learner.learn(step, probe.as_ref(), &batch.y)?;
         self.order(request);
-        self.clock.images +=
-            (batch.x.size()[0] + batch.u.iter().map(|u| u.size()[0]).sum::<i64>()) as u64;
+        let views = batch.x.iter().chain(&batch.u);
+        self.clock.images += views.map(|view| view.size()[0]).sum::<i64>() as u64;
         self.record.step += 1;
-        let due = step.is_multiple_of(self.spec.report.steps(self.spec.batch));
+        let due = step.is_multiple_of(self.spec.report.steps(self.recipe.batch));
         if due || (self.spec.final_report && step + 1 == total) {
             self.record.scalars = self.scalars(&loss);
             self.record.reported = false;
@@ -254,10 +273,9 @@ impl<'a> Run<'a> {
     }
 
     fn learning_rate(&self, step: u64) -> f64 {
-        let Optimizer::Sgd(sgd) = &self.spec.optimizer;
         learning_rate(
-            self.spec.schedule,
-            sgd.lr,
+            self.recipe.schedule,
+            self.recipe.optimizer.lr(),
             step as f64 / self.total() as f64,
         )
     }
@@ -272,7 +290,7 @@ impl<'a> Run<'a> {
         let notes = loss
             .notes
             .iter()
-            .map(|(name, value)| (format!("monitors/{name}"), number(value)));
+            .map(|(tag, value)| (tag.clone(), number(value)));
         let mut all: BTreeMap<_, _> = terms.chain(notes).collect();
         all.insert("losses/wd".into(), number(&self.optimizer.l2()));
         all.insert("monitors/lr".into(), self.learning_rate(self.record.step));
@@ -283,10 +301,18 @@ impl<'a> Run<'a> {
     /// network if it is the best so far.
     fn evaluate(&mut self) -> Result<(), StageError> {
         self.watch.check()?;
-        let mut accuracies = self.evaluation.run(self.teacher, "accuracy", self.child)?;
+        let like = &self.student.variables()[0].tensor;
+        let of = |network: &Network, prefix: &str| {
+            let classify = |x: &tch::Tensor| self.method.logits(network, x);
+            self.evaluation.run(&classify, like, prefix, self.child)
+        };
+        let (mut accuracies, test) = of(self.teacher, "accuracy")?;
+        accuracies.extend(of(self.student, "accuracy/raw")?.0);
+        accuracies.push(("accuracy/GM".into(), test.geometric_mean()));
+        accuracies.extend(test.averages());
+        let recalls = test.recalls().into_iter().enumerate();
         accuracies.extend(
-            self.evaluation
-                .run(self.student, "accuracy/raw", self.child)?,
+            recalls.filter_map(|(k, recall)| Some((format!("accuracy_cls/cls{k}"), recall?))),
         );
         let step = self.record.step;
         let values: Vec<_> = self
@@ -297,7 +323,7 @@ impl<'a> Run<'a> {
             .chain(accuracies.iter().cloned())
             .collect();
         self.log
-            .write(step, step * self.spec.batch as u64, &values)?;
+            .write(step, step * self.recipe.batch as u64, &values)?;
         let metrics: Vec<_> = values
             .iter()
             .map(|(name, value)| (name.as_str(), *value))

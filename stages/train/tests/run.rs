@@ -43,6 +43,16 @@ fn a_run_leaves_events_a_log_arguments_and_checkpoints() {
         "accuracy/raw/train_labeled",
         "accuracy/raw/valid",
         "accuracy/raw",
+        "accuracy/GM",
+        "precision/macro",
+        "recall/macro",
+        "f1_score/macro",
+        "precision/weighted",
+        "recall/weighted",
+        "f1_score/weighted",
+        "accuracy_cls/cls0",
+        "accuracy_cls/cls1",
+        "accuracy_cls/cls2",
     ];
     assert_eq!(tags, expected);
     let last = scalars.iter().rfind(|s| s.1 == "accuracy").unwrap().2;

@@ -164,7 +164,7 @@ mod tests {
     fn views(text: &str) -> Vec<View> {
         Augment::parse(text, 2)
             .unwrap()
-            .unlabeled_views("cifar10", SHAPE)
+            .unlabeled_views("cifar10", SHAPE, 2)
             .unwrap()
     }
 
@@ -355,7 +355,7 @@ mod tests {
             ] {
                 let view = &Augment::parse(text, 2)
                     .unwrap()
-                    .unlabeled_views("cifar10", shape)
+                    .unlabeled_views("cifar10", shape, 2)
                     .unwrap()[1];
                 let indices = [3; 60];
                 let cta = matches!(view.strong, Strong::CtAugment { .. });

@@ -18,7 +18,9 @@
 //! alone, and a script either always uses CTAugment or never.
 //!
 //! Of several unlabeled tokens only the last one's strong part counts; it applies to every view but
-//! the first. So `d.rac.d` has no strong view at all.
+//! the first. So `d.rac.d` has no strong view at all. CTAugment, which the originals' grammar does not
+//! know, is where its token stands: `d.ctac.ctac` makes both views strong. A method that looks at more
+//! than two views takes two tokens for all, the second for every view but the first.
 
 use std::str::FromStr;
 
@@ -137,7 +139,8 @@ impl Augment {
     pub fn parse(text: &str, views: usize) -> Result<Self, AugmentError> {
         let augment: Self = text.parse()?;
         let found = augment.unlabeled.len();
-        if views > 0 && found != views {
+        // Two parts may stand for more views than two: the second for all but the first.
+        if views > 0 && found != views && !(found == 2 && views > 2) {
             return Err(AugmentError::Parts {
                 text: text.to_owned(),
                 found: found + 1,
@@ -148,29 +151,52 @@ impl Augment {
         Ok(augment)
     }
 
-    /// The view of labeled images of `shape`. `dataset` is the name that decides what `d` and `aa`
-    /// mean; one that is not known gets mirror and shift.
-    pub fn labeled_view(&self, dataset: &str, shape: Shape) -> Result<View, AugmentError> {
-        Ok(View {
-            weak: self.labeled.weak(dataset, shape),
-            strong: self.labeled.strong(dataset)?,
-        })
+    /// The views of labeled images of `shape`: the first as the first part says, others as the last.
+    /// `dataset` is the name that decides what `d` and `aa` mean; one that is not known gets mirror and
+    /// shift.
+    pub fn labeled_views(
+        &self,
+        dataset: &str,
+        shape: Shape,
+        count: usize,
+    ) -> Result<Vec<View>, AugmentError> {
+        (0..count)
+            .map(|n| {
+                let token = if n == 0 { self.labeled } else { self.last() };
+                Ok(View {
+                    weak: token.weak(dataset, shape),
+                    strong: token.strong(dataset)?,
+                })
+            })
+            .collect()
     }
 
-    /// The views of unlabeled images.
-    pub fn unlabeled_views(&self, dataset: &str, shape: Shape) -> Result<Vec<View>, AugmentError> {
-        let last = self.unlabeled.last().copied().unwrap_or(Token::Default);
-        let strong = last.strong(dataset)?;
-        let only = self.unlabeled.len() == 1;
-        let views = self.unlabeled.iter().enumerate().map(|(n, token)| View {
-            weak: token.weak(dataset, shape),
-            strong: if n > 0 || only {
-                strong.clone()
-            } else {
-                Strong::None
-            },
-        });
-        Ok(views.collect())
+    /// The views of unlabeled images; beyond the parts they are as the last part says.
+    pub fn unlabeled_views(
+        &self,
+        dataset: &str,
+        shape: Shape,
+        count: usize,
+    ) -> Result<Vec<View>, AugmentError> {
+        let strong = self.last().strong(dataset)?;
+        (0..count)
+            .map(|n| {
+                let token = self.unlabeled.get(n).copied().unwrap_or(self.last());
+                let strong = match token.strong(dataset)? {
+                    own @ Strong::CtAugment { .. } => own,
+                    _ if n > 0 || count == 1 => strong.clone(),
+                    _ => Strong::None,
+                };
+                Ok(View {
+                    weak: token.weak(dataset, shape),
+                    strong,
+                })
+            })
+            .collect()
+    }
+
+    fn last(&self) -> Token {
+        self.unlabeled.last().copied().unwrap_or(Token::Default)
     }
 }
 
@@ -268,7 +294,7 @@ mod tests {
     fn only_the_last_token_makes_views_strong_and_never_the_first_view() {
         let views = Augment::parse("d.d.rac", 2)
             .unwrap()
-            .unlabeled_views("cifar10", SHAPE)
+            .unlabeled_views("cifar10", SHAPE, 2)
             .unwrap();
         assert_eq!(views[0].strong, Strong::None);
         assert_eq!(views[1].strong, Strong::RandAugment(RandAugment::RAC));
@@ -281,7 +307,7 @@ mod tests {
         );
         let views = Augment::parse("d.rac.m", 2)
             .unwrap()
-            .unlabeled_views("cifar10", SHAPE)
+            .unlabeled_views("cifar10", SHAPE, 2)
             .unwrap();
         assert!(views.iter().all(|view| view.strong == Strong::None));
         assert_eq!(
@@ -297,10 +323,10 @@ mod tests {
     fn a_single_unlabeled_view_and_the_labeled_one_may_be_strong() {
         let augment = Augment::parse("aac.ra", 1).unwrap();
         assert!(matches!(
-            augment.labeled_view("svhn", SHAPE).unwrap().strong,
+            augment.labeled_views("svhn", SHAPE, 1).unwrap()[0].strong,
             Strong::AutoAugment(_)
         ));
-        let views = augment.unlabeled_views("svhn", SHAPE).unwrap();
+        let views = augment.unlabeled_views("svhn", SHAPE, 1).unwrap();
         assert_eq!(views[0].strong, Strong::RandAugment(RandAugment::RA));
         assert!(!views[0].weak.mirror);
     }
@@ -341,7 +367,7 @@ mod tests {
         );
         let error = Augment::parse("d.d.aa", 2)
             .unwrap()
-            .unlabeled_views("stl10", SHAPE)
+            .unlabeled_views("stl10", SHAPE, 2)
             .unwrap_err();
         assert!(text(error).contains("no policies for dataset `stl10`"));
     }

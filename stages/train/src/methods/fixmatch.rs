@@ -2,10 +2,13 @@
 //! (spec/fixmatch.md 7.1).
 
 use rematch_spec::method::Fixmatch;
-use tch::Kind;
+use rematch_spec::method::fixmatch::Guess;
 
-use super::{cross_entropy, mean};
+use crate::batch_norm::Bn;
 use crate::method::{Batch, Loss, Method, Step, Views};
+use crate::ops::{
+    confidence, cross_entropy, indicator, mean, sharpen, soft_cross_entropy, softmax,
+};
 
 /// Where the network is sure of a weakly augmented image, it must say the same of a strongly
 /// augmented one.
@@ -15,25 +18,35 @@ pub struct FixMatch(pub Fixmatch);
 impl Method for FixMatch {
     fn views(&self) -> Views {
         Views {
-            unlabeled: 2,
             ratio: self.0.uratio,
-            ctaugment: true,
+            ..Views::of_unlabeled(2)
         }
     }
 
     fn loss(&mut self, step: &Step, batch: &Batch) -> Loss {
-        let [x, weak, strong] = step.student.together([&batch.x, &batch.u[0], &batch.u[1]]);
-        let (confidence, guess) = weak.detach().softmax(-1, Kind::Float).max_dim(-1, false);
-        let mask = confidence.ge(self.0.confidence).to_kind(Kind::Float);
+        let [x, weak, strong] = step
+            .student
+            .together([&batch.x[0], &batch.u[0], &batch.u[1]]);
+        // The ablations with a mean teacher; the student's pass still holds the weak views.
+        let guess = tch::no_grad(|| match self.0.guess {
+            Guess::Student => weak.detach(),
+            Guess::Teacher => step.teacher.logits(&batch.u[0], Bn::Eval),
+            Guess::TeacherTraining => step.teacher.logits(&batch.u[0], Bn::Observe),
+        });
+        let plain = softmax(&guess);
+        let p = sharpen(&plain, self.0.temperature);
+        let (sure, label) = confidence(if self.0.soft { &plain } else { &p });
+        let mask = indicator(&sure.ge(self.0.confidence));
+        let unsupervised = if self.0.soft {
+            soft_cross_entropy(&strong, &p)
+        } else {
+            cross_entropy(&strong, &label)
+        };
         Loss::new()
             .term("xe", 1.0, mean(&cross_entropy(&x, &batch.y)))
             // A mean over all of them: those that the mask leaves out count as 0.
-            .term(
-                "xeu",
-                self.0.wu,
-                mean(&(cross_entropy(&strong, &guess) * &mask)),
-            )
-            .note("mask", mean(&mask))
+            .term("xeu", self.0.wu, mean(&(unsupervised * &mask)))
+            .note("mask", &mean(&mask))
     }
 }
 
@@ -41,7 +54,9 @@ impl Method for FixMatch {
 mod tests {
     use super::*;
     use crate::methods::supervised::Supervised;
-    use crate::methods::testing::{gradient, identity, loss};
+    use crate::methods::testing::{batch, gradient, identity, loss, step};
+    use rematch_spec::method::Supervised as SupervisedSettings;
+    use tch::Kind;
 
     // Made by tests/reference/fixmatch.py: plain Python in double precision.
     const XE: f64 = 1.20829153;
@@ -86,7 +101,10 @@ mod tests {
     #[test]
     fn weight_zero_is_supervised_learning() {
         let network = identity(3);
-        let alone = gradient(&network, &loss(&mut Supervised, &network).total());
+        let alone = gradient(
+            &network,
+            &loss(&mut Supervised(SupervisedSettings::default()), &network).total(),
+        );
         let ours = gradient(&network, &loss(&mut fixmatch(0.0, 0.0), &network).total());
         assert_eq!(alone, ours);
         assert!(alone.abs().sum(Kind::Float).double_value(&[]) > 0.1);
@@ -109,15 +127,11 @@ mod tests {
         // The weak view only makes targets: with it alone changed in a way that keeps guesses and
         // mask, the gradient stays the same to the bit.
         let with_weak = |scale: f64| {
-            let mut batch = crate::methods::testing::batch();
+            let mut batch = batch();
             batch.u[0] = &batch.u[0] * scale;
-            let teacher = network.teacher();
-            let step = Step {
-                student: &network,
-                teacher: &teacher,
-                progress: 0.0,
-            };
-            gradient(&network, &fixmatch(0.0, 1.0).loss(&step, &batch).terms[1].2)
+            let teacher = network.teacher(false);
+            let loss = fixmatch(0.0, 1.0).loss(&step(&network, &teacher), &batch);
+            gradient(&network, &loss.terms[1].2)
         };
         assert_eq!(with_weak(1.0), with_weak(2.0));
     }

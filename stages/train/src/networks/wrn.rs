@@ -2,7 +2,7 @@
 //! default. It differs from the PyTorch ports: every convolution has a bias, stride-2 convolutions
 //! pad as TensorFlow does, and the first activation of a group feeds its convolution.
 
-use rematch_spec::train::Resnet;
+use rematch_spec::network::Resnet;
 use tch::{Kind, Tensor};
 
 use crate::batch_norm::{BatchNorm, Bn};
@@ -26,11 +26,7 @@ pub struct Wrn {
 impl Wrn {
     /// For images of `shape`.
     pub fn new(builder: &mut Builder, size: &Resnet, shape: Shape) -> Self {
-        let scales = if size.scales == 0 {
-            default_scales(shape.width)
-        } else {
-            size.scales
-        };
+        let scales = scales(size.scales, shape.width);
         let stem = Conv::new(builder, "conv", shape.channels, STEM, 3, 1);
         let (mut blocks, mut channels) = (Vec::new(), STEM);
         for group in 0..scales {
@@ -60,8 +56,11 @@ impl Wrn {
     }
 }
 
-/// As many groups as leave 8×8 pixels: ceil(log2(width)) − 2.
-fn default_scales(width: i64) -> i64 {
+/// As many groups as are asked for; for 0 as many as leave 8×8 pixels: ceil(log2(width)) − 2.
+pub fn scales(wanted: i64, width: i64) -> i64 {
+    if wanted > 0 {
+        return wanted;
+    }
     i64::from((width.max(1) as u64).next_power_of_two().trailing_zeros())
         .saturating_sub(2)
         .max(1)
@@ -188,7 +187,7 @@ fn same(size: i64, kernel: i64, stride: i64) -> [i64; 2] {
 mod tests {
     use super::*;
     use crate::network::Network;
-    use rematch_spec::train;
+    use rematch_spec::network::Network as Spec;
     use tch::Device;
 
     fn network(size: Resnet, width: i64, classes: i64) -> Network {
@@ -198,7 +197,7 @@ mod tests {
             width,
             classes,
         };
-        Network::new(&train::Network::Resnet(size), shape, 1, Device::Cpu, false)
+        Network::new(&Spec::Resnet(size), shape, 1, Device::Cpu, false, &[])
     }
 
     fn size(filters: i64, repeat: i64, scales: i64) -> Resnet {
@@ -219,7 +218,10 @@ mod tests {
 
     #[test]
     fn scales_follow_the_width() {
-        assert_eq!([32, 96, 84, 28, 8].map(default_scales), [3, 5, 5, 3, 1]);
+        assert_eq!(
+            [32, 96, 84, 28, 8].map(|width| scales(0, width)),
+            [3, 5, 5, 3, 1]
+        );
     }
 
     #[test]
@@ -272,8 +274,8 @@ mod tests {
             classes: 2,
         };
         let with = |seed| {
-            let spec = train::Network::Resnet(size(4, 1, 1));
-            Network::new(&spec, shape, seed, Device::Cpu, false).variables()[0]
+            let spec = Spec::Resnet(size(4, 1, 1));
+            Network::new(&spec, shape, seed, Device::Cpu, false, &[]).variables()[0]
                 .tensor
                 .shallow_clone()
         };
