@@ -10,7 +10,7 @@
 //! - [`class`]: how parameters name classes;
 //! - one file per stage kind: [`download`], [`import`] (with [`images`]), [`create_unlabeled`], [`create_test`],
 //!   [`create_split`] (with [`protocol`]), [`filter_classes`], [`relabel`], [`merge`], [`sample`], [`augment_copies`], [`train`]
-//!   (with [`method`], [`recipe`], [`network`], [`optimizer`]), [`extract_accuracy`], [`tabulate`], [`command`]; to look at data
+//!   (with [`method`], [`recipe`], [`network`], [`optimizer`]), [`predict`], [`extract_accuracy`], [`tabulate`], [`command`]; to look at data
 //!   or exchange it, [`inspect`], [`check_split`], [`zca`], [`export`], [`convert`];
 //! - [`job`]: the file a child process reads, the events it prints, the result it leaves.
 
@@ -39,6 +39,7 @@ pub mod merge;
 pub mod method;
 pub mod network;
 pub mod optimizer;
+pub mod predict;
 pub mod protocol;
 pub mod recipe;
 pub mod relabel;

@@ -17,11 +17,12 @@ use tch::{Kind, Tensor};
 
 use crate::log::Mark;
 use crate::memory::Memory;
+use crate::model::{Built, Model};
 use crate::network::{Network, Role};
 use crate::optimizer::Optimizer;
 
 /// Raised whenever an older file cannot be continued.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The metadata entry with the record.
 const RECORD: &str = "rematch";
 
@@ -32,6 +33,8 @@ pub struct Record {
     format: u32,
     /// The id of the job's key: nothing else may continue from this file.
     pub key: String,
+    /// The model whose weights these are.
+    pub model: Model,
     /// Steps done.
     pub step: u64,
     /// Whether the report that was due behind that step has been written.
@@ -53,10 +56,11 @@ pub struct Record {
 
 impl Record {
     /// At the start of a run.
-    pub fn new(key: &str, cta: Vec<CtAugment>) -> Self {
+    pub fn new(key: &str, model: Model, cta: Vec<CtAugment>) -> Self {
         Self {
             format: FORMAT,
             key: key.to_owned(),
+            model,
             step: 0,
             reported: true,
             scalars: BTreeMap::new(),
@@ -76,7 +80,7 @@ pub enum Error {
     #[error(transparent)]
     Read(#[from] fs::Error),
     /// It is not a checkpoint of this run.
-    #[error("{path} is no checkpoint of this job: {what}")]
+    #[error("{path} is no usable checkpoint: {what}")]
     Content {
         /// The file.
         path: PathBuf,
@@ -94,8 +98,8 @@ impl Tensors {
     pub fn new(
         student: &Network,
         teacher: &Network,
-        optimizer: &Optimizer,
         memory: &Memory,
+        optimizer: Option<&Optimizer>,
     ) -> Self {
         let named = |prefix: &'static str, network: &Network, wanted: fn(Role) -> bool| {
             let variables = network.variables().iter().filter(move |v| wanted(v.role));
@@ -108,18 +112,16 @@ impl Tensors {
             true => named("ema", teacher, |_| true),
             false => named("ema", teacher, |role| role != Role::Statistic),
         });
-        all.extend(
-            optimizer
-                .state()
-                .map(|(name, tensor)| (name, tensor.shallow_clone())),
-        );
-        all.extend(
-            memory
-                .tensors()
-                .iter()
-                .map(|(name, tensor)| (format!("memory.{name}"), tensor.shallow_clone())),
-        );
+        let memory = memory.tensors().iter();
+        all.extend(memory.map(|(name, tensor)| (format!("memory.{name}"), tensor.shallow_clone())));
+        let state = optimizer.into_iter().flat_map(Optimizer::state);
+        all.extend(state.map(|(name, tensor)| (name, tensor.shallow_clone())));
         Self(all)
+    }
+
+    /// Those that a trained network needs.
+    pub fn of_model(built: &Built) -> Self {
+        Self::new(&built.student, &built.teacher, &built.memory, None)
     }
 
     /// Writes a checkpoint: the old file, or the whole new one, whatever happens.
@@ -157,27 +159,15 @@ impl Tensors {
     /// Reads a checkpoint; nothing is changed before [`put`](Self::put).
     ///
     /// # Errors
-    /// Where the file is damaged, or of another job.
-    pub fn read(&self, path: &Path, key: &str) -> Result<(Record, Values), Error> {
+    /// Where the file is damaged, or of another job than that of `key`.
+    pub fn read(&self, path: &Path, key: Option<&str>) -> Result<(Record, Values), Error> {
         let bad = |what: String| Error::Content {
             path: path.to_owned(),
             what,
         };
         let bytes = fs::read(path)?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| bad(e.to_string()))?;
-        let record = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|m| m.get(RECORD))
-            .ok_or_else(|| bad("it has no record".into()))?;
-        let record: Record = serde_json::from_str(record).map_err(|e| bad(e.to_string()))?;
-        if record.format != FORMAT {
-            return Err(bad(format!(
-                "it has format {}, this program writes {FORMAT}",
-                record.format
-            )));
-        }
-        if record.key != key {
+        let record = record(path, &bytes)?;
+        if key.is_some_and(|key| key != record.key) {
             return Err(bad(format!("it belongs to the key {}", record.key)));
         }
         let file = SafeTensors::deserialize(&bytes).map_err(|e| bad(e.to_string()))?;
@@ -207,6 +197,33 @@ impl Tensors {
     }
 }
 
+/// The record of a checkpoint.
+fn record(path: &Path, bytes: &[u8]) -> Result<Record, Error> {
+    let bad = |what: String| Error::Content {
+        path: path.to_owned(),
+        what,
+    };
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| bad(e.to_string()))?;
+    let metadata = metadata.metadata().as_ref();
+    let record = metadata
+        .and_then(|m| m.get(RECORD))
+        .ok_or_else(|| bad("it has no record".into()))?;
+    // The format first: of another one the rest may be anything.
+    let json: serde_json::Value = serde_json::from_str(record).map_err(|e| bad(e.to_string()))?;
+    if json["format"] != FORMAT {
+        let found = &json["format"];
+        return Err(bad(format!(
+            "it has format {found}, this program writes {FORMAT}"
+        )));
+    }
+    serde_json::from_value(json).map_err(|e| bad(e.to_string()))
+}
+
+/// The model of a checkpoint.
+pub fn model(path: &Path) -> Result<Model, Error> {
+    Ok(record(path, &fs::read(path)?)?.model)
+}
+
 /// The tensors of a checkpoint, in the order of the [`Tensors`] that read them.
 #[derive(Debug)]
 pub struct Values(Vec<Tensor>);
@@ -224,6 +241,14 @@ impl Kept {
         let folder = run.join("checkpoints");
         fs::create_dir_all(&folder)?;
         Ok(Self { folder, keep })
+    }
+
+    /// Those that a run has left.
+    pub fn of(run: &Path) -> Self {
+        Self {
+            folder: run.join("checkpoints"),
+            keep: usize::MAX,
+        }
     }
 
     /// Where the checkpoint of a step belongs: `step-00000640.safetensors`.

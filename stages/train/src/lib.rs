@@ -3,7 +3,9 @@
 //!
 //! Reading order:
 //! - [`mod@train`]: the loop;
-//! - [`method`], [`methods`]: what a method is, and each of them;
+//! - [`mod@predict`]: what a trained network says of images;
+//! - [`method`], [`methods`], [`memory`], [`ops`]: what a method is, each of them, and what they share;
+//! - [`model`]: a method and a network, to be built again;
 //! - [`network`], [`networks`], [`batch_norm`]: what learns;
 //! - [`optimizer`], [`schedule`], [`ema`]: how it learns;
 //! - [`data`], [`feed`], [`learn`]: what it learns from;
@@ -24,10 +26,12 @@ pub mod log;
 pub mod memory;
 pub mod method;
 pub mod methods;
+pub mod model;
 pub mod network;
 pub mod networks;
 pub mod ops;
 pub mod optimizer;
+pub mod predict;
 pub mod schedule;
 pub mod shim;
 pub mod train;

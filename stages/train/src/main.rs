@@ -1,4 +1,4 @@
-//! `rematch-train`: runs one `train` job, in a process of its own.
+//! `rematch-train`: runs one `train` or `predict` job, in a process of its own.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use rematch_data::child;
 use rematch_spec::job::exit;
-use rematch_train::{device, train};
+use rematch_spec::kind::Stage;
+use rematch_spec::predict::Predict;
+use rematch_train::{device, predict, train};
 
 const USAGE: &str = "usage: rematch-train JOB_FILE
        rematch-train --probe     what libtorch can use here, as JSON
@@ -30,7 +32,10 @@ fn main() -> ExitCode {
             exit::DONE
         }
         [job] if !job.to_string_lossy().starts_with('-') => {
-            child::run(Path::new(job), train::train)
+            child::run(Path::new(job), |child| match &child.job.kind[..] {
+                Predict::NAME => predict::predict(child),
+                _ => train::train(child),
+            })
         }
         _ => {
             eprintln!("{USAGE}");

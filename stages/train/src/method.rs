@@ -12,7 +12,7 @@ use crate::methods;
 use crate::network::{Head, Network};
 
 /// A semi-supervised method. Its file reads like the algorithm box of its paper.
-pub trait Method: Send {
+pub trait Method: Send + std::fmt::Debug {
     /// What it looks at.
     fn views(&self) -> Views;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rematch_data::rng::{Purpose, Stream};
 use rematch_spec::network::Network as Spec;
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::batch_norm::Bn;
@@ -36,7 +37,7 @@ pub struct Variable {
 }
 
 /// Shape of the images and number of classes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
     /// 1 or 3.
     pub channels: i64,

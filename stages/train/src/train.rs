@@ -29,10 +29,9 @@ use crate::evaluate::Evaluation;
 use crate::feed::{Feed, Pipeline, Request};
 use crate::learn::Learner;
 use crate::log::Log;
-use crate::memory::Memory;
-use crate::method::{self, Loss, Method, Setting, Step};
+use crate::method::{Loss, Method, Step};
+use crate::model::{Built, Model};
 use crate::network::Network;
-use crate::networks;
 use crate::optimizer::Optimizer;
 use crate::schedule::learning_rate;
 use crate::shim;
@@ -60,36 +59,19 @@ pub fn train(child: &Child) -> Result<Report, StageError> {
     let recipe = spec.recipe();
     let device = device::choose(spec.device, child)?;
     let data = Data::load(&spec)?;
-    let features = networks::features(&recipe.network, data.shape());
-    let mut memory = Memory::new(device);
-    let method = method::build(
-        &spec.algorithm,
-        &mut Setting {
-            classes: data.classes,
-            batch: recipe.batch,
-            unlabeled: data.to_train_on(),
-            features,
-            steps: recipe.length.steps(recipe.batch),
-            device,
-            memory: &mut memory,
-        },
-    );
-    let views = method.views();
+    let model = Model::new(&spec.algorithm, &recipe, data.shape(), data.to_train_on());
+    let mut built = model.build(spec.seed, device, spec.precision == Precision::Bf16);
+    let views = built.method.views();
     data.check_sizes(recipe.batch, views)?;
     child.check()?;
     let dataset = spec.augment_as.as_deref().unwrap_or_default();
     let pipeline = Pipeline::new(&recipe, dataset, views, data.image(), spec.seed)?;
-    let bf16 = spec.precision == Precision::Bf16;
-    let heads = method.heads(features);
-    let shape = data.shape();
-    let student = Network::new(&recipe.network, shape, spec.seed, device, bf16, &heads);
-    let teacher = student.teacher(recipe.ema_statistics);
     thread::scope(|scope| {
         let feed = Feed::start(scope, &data, &pipeline);
         let chunk = EVALUATED[usize::from(device.is_cuda())];
         let evaluation = Evaluation::new(&data, chunk, pipeline.normalize())?;
         let mut run = Run::new(
-            child, &spec, &recipe, method, &memory, &student, &teacher, evaluation, feed, &pipeline,
+            child, &spec, &recipe, model, &mut built, evaluation, feed, &pipeline,
         )?;
         let args = child.output("run")?.join("args");
         fs::create_dir_all(&args)?;
@@ -105,7 +87,7 @@ struct Run<'a> {
     spec: &'a Train,
     recipe: &'a Recipe,
     pipeline: &'a Pipeline,
-    method: Box<dyn Method>,
+    method: &'a mut dyn Method,
     student: &'a Network,
     teacher: &'a Network,
     optimizer: Optimizer,
@@ -139,23 +121,28 @@ impl<'a> Run<'a> {
         child: &'a Child,
         spec: &'a Train,
         recipe: &'a Recipe,
-        method: Box<dyn Method>,
-        memory: &Memory,
-        student: &'a Network,
-        teacher: &'a Network,
+        model: Model,
+        built: &'a mut Built,
         evaluation: Evaluation,
         feed: Feed<'a>,
         pipeline: &'a Pipeline,
     ) -> Result<Self, StageError> {
+        let Built {
+            method,
+            student,
+            teacher,
+            memory,
+        } = built;
+        let (student, teacher) = (&*student, &*teacher);
         let optimizer = Optimizer::new(&recipe.optimizer, student);
-        let tensors = Tensors::new(student, teacher, &optimizer, memory);
+        let tensors = Tensors::new(student, teacher, memory, Some(&optimizer));
         let folder = child.output("run")?;
         fs::create_dir_all(folder)?;
         let kept = Kept::new(folder, spec.keep)?;
         let (record, log) = match resume(child, folder, &kept, &tensors)? {
             Some(resumed) => resumed,
             None => (
-                Record::new(&child.job.key, Learner::start(pipeline)),
+                Record::new(&child.job.key, model, Learner::start(pipeline)),
                 Log::create(folder)?,
             ),
         };
@@ -174,7 +161,7 @@ impl<'a> Run<'a> {
             spec,
             recipe,
             pipeline,
-            method,
+            method: &mut **method,
             student,
             teacher,
             optimizer,
@@ -401,7 +388,7 @@ fn resume(
         if newest.as_ref().is_some_and(enough) {
             break;
         }
-        match tensors.read(&path, &child.job.key) {
+        match tensors.read(&path, Some(&child.job.key)) {
             Ok(read) => newest = Some(read),
             Err(error) => problem = Some(error.to_string()),
         }
