@@ -60,6 +60,8 @@ pub enum Strong {
         /// Whether the cutout follows.
         cutout: bool,
     },
+    /// `cut`: that cutout alone.
+    Cutout,
     /// `kekmodel`.
     Kekmodel(Kekmodel),
 }

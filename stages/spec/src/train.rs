@@ -33,6 +33,9 @@ pub struct Train {
     /// Test images, TFRecord.
     #[serde(default)]
     pub test: Option<Inputs>,
+    /// Validation images, TFRecord, where they have files of their own; `valid` then says nothing.
+    #[serde(default)]
+    pub validation: Option<Inputs>,
     /// How many records at the head of `unlabeled` are the validation set, and not trained on.
     #[serde(default = "one")]
     pub valid: u64,

@@ -20,8 +20,10 @@ pub struct Data {
     pub unlabeled: ImageSet,
     /// Test images.
     pub test: ImageSet,
-    /// How many validation images.
+    /// How many validation images lie at the head of the unlabeled ones.
     pub valid: usize,
+    /// Validation images in files of their own.
+    pub validation: ImageSet,
     /// K.
     pub classes: i64,
 }
@@ -35,7 +37,8 @@ impl Data {
         let labeled = read(spec.labeled.as_ref())?;
         let unlabeled = read(spec.unlabeled.as_ref())?;
         let test = read(spec.test.as_ref())?;
-        let valid = if spec.unlabeled.is_some() {
+        let validation = read(spec.validation.as_ref())?;
+        let valid = if spec.unlabeled.is_some() && spec.validation.is_none() {
             spec.valid as usize
         } else {
             0
@@ -46,6 +49,7 @@ impl Data {
             unlabeled,
             test,
             valid,
+            validation,
             classes,
         };
         data.check_shapes()?;
@@ -87,7 +91,11 @@ impl Data {
 
     fn check_shapes(&self) -> Result<(), StageError> {
         let ours = self.image();
-        for (name, records) in [("unlabeled", &self.unlabeled), ("test", &self.test)] {
+        for (name, records) in [
+            ("unlabeled", &self.unlabeled),
+            ("validation", &self.validation),
+            ("test", &self.test),
+        ] {
             let theirs = records.shape();
             if !records.is_empty() && theirs != ours {
                 let message = format!(
@@ -95,7 +103,7 @@ impl Data {
                     text(theirs),
                     text(ours)
                 );
-                return Err(StageError::failed(message).help("take all three from one dataset"));
+                return Err(StageError::failed(message).help("take all of them from one dataset"));
             }
         }
         Ok(())
@@ -182,6 +190,7 @@ mod tests {
             unlabeled: records(&[0; 9], 4),
             test,
             valid: 2,
+            validation: ImageSet::default(),
             classes: 2,
         }
     }

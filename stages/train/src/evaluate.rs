@@ -198,7 +198,10 @@ impl Evaluation {
             &data.labeled,
             data.labeled.len().min(TRAIN_LABELED),
         )?;
-        let valid = first("/valid", &data.unlabeled, data.valid)?;
+        let valid = match data.validation.len() {
+            0 => first("/valid", &data.unlabeled, data.valid)?,
+            count => first("/valid", &data.validation, count)?,
+        };
         let test = first("", &data.test, data.test.len())?;
         let sets = [labeled, valid, test]
             .into_iter()

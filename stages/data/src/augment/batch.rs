@@ -131,6 +131,7 @@ impl View {
             Strong::RandAugment(policy) => policy.apply(canvas, &mut stream),
             Strong::AutoAugment(policy) => policy.apply(canvas, &mut stream),
             Strong::Kekmodel(policy) => policy.apply(canvas, &mut stream),
+            Strong::Cutout => CtOp::Cutout.apply([1.0, 0.0], canvas, &mut stream),
             Strong::CtAugment { cutout } => {
                 batch.policies[i].apply(canvas, &mut stream);
                 if *cutout {

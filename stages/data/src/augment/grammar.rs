@@ -12,9 +12,10 @@
 //! | `racN` | default | `rac` with magnitudes 1 to N−1, N 2 to 9 |
 //! | `rN_M_C` | default | N operations (1 to 4) at magnitude M (1 to 15), cutout of C % of the side (0, 25, 50, 75) |
 //! | `cta`, `ctac` | default | CTAugment; with its cutout of half the side |
+//! | `cut` | default | that cutout alone |
 //! | `kekmodel` | default | RandAugment of kekmodel/FixMatch-pytorch |
 //!
-//! `s`, `ms`, `cta`, `ctac` and `kekmodel` are not in the originals: there `d` knows datasets by name
+//! `s`, `ms`, `cta`, `ctac`, `cut` and `kekmodel` are not in the originals: there `d` knows datasets by name
 //! alone, and a script either always uses CTAugment or never.
 //!
 //! Of several unlabeled tokens only the last one's strong part counts; it applies to every view but
@@ -62,6 +63,8 @@ pub enum Token {
         /// `ctac`
         cutout: bool,
     },
+    /// `cut`
+    Cutout,
     /// `kekmodel`
     Kekmodel,
 }
@@ -85,7 +88,7 @@ pub enum AugmentError {
     },
     /// A token that nothing knows.
     #[error(
-        "unknown part `{token}` of augmentation `{text}`; known are x, m, s, ms, d, aa, aac, ra, rac, rac2 to rac9, cta, ctac, kekmodel, and rN_M_C such as r2_10_50 (N operations, 1 to 4; magnitude M, 1 to 15; cutout C, one of 0, 25, 50, 75)"
+        "unknown part `{token}` of augmentation `{text}`; known are x, m, s, ms, d, aa, aac, ra, rac, rac2 to rac9, cta, ctac, cut, kekmodel, and rN_M_C such as r2_10_50 (N operations, 1 to 4; magnitude M, 1 to 15; cutout C, one of 0, 25, 50, 75)"
     )]
     Token {
         /// The token.
@@ -212,6 +215,7 @@ impl Token {
             "aac" => Self::AutoAugment { cutout: true },
             "cta" => Self::CtAugment { cutout: false },
             "ctac" => Self::CtAugment { cutout: true },
+            "cut" => Self::Cutout,
             "kekmodel" => Self::Kekmodel,
             "ra" => Self::RandAugment(RandAugment::RA),
             "rac" => Self::RandAugment(RandAugment::RAC),
@@ -239,6 +243,7 @@ impl Token {
             }
             Self::RandAugment(policy) => Strong::RandAugment(policy),
             Self::CtAugment { cutout } => Strong::CtAugment { cutout },
+            Self::Cutout => Strong::Cutout,
             Self::Kekmodel => Strong::Kekmodel(Kekmodel),
             Self::AutoAugment { cutout } => match AutoAugment::of_dataset(dataset, cutout) {
                 Some(policy) => Strong::AutoAugment(policy),
