@@ -1,14 +1,17 @@
-//! TensorBoard event files: a writer of scalars that can go on where it stopped, and a reader that
+//! TensorBoard event files: a writer of scalars and pictures that can go on where it stopped, and a reader that
 //! also understands what TensorFlow 1 and 2 write.
 //!
 //! An event file is a TFRecord file of `Event` messages {1 wall_time, 2 step, 3 file_version, 5
-//! summary {1 value {1 tag, 2 simple_value, 8 tensor}}}; the first one holds the file version.
+//! summary {1 value {1 tag, 2 simple_value, 4 image {1 height, 2 width, 3 channels, 4 PNG}, 8 tensor}}}; the
+//! first one holds the file version.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::fs;
+use crate::image::Shape;
+use crate::png;
 use crate::proto::{self, Fields, Malformed, Value};
 use crate::tfrecord::{self, Reader};
 
@@ -22,7 +25,10 @@ pub fn file_name(seconds: u64, host: &str) -> String {
     format!("events.out.tfevents.{seconds:010}.{host}")
 }
 
-/// Writes scalars. What was written before [`flush`](Self::flush) survives a crash.
+/// An image: its shape and its pixels.
+pub type Picture<'a> = (Shape, &'a [u8]);
+
+/// Writes scalars and pictures. What was written before [`flush`](Self::flush) survives a crash.
 pub struct EventWriter {
     file: File,
     path: PathBuf,
@@ -76,11 +82,35 @@ impl EventWriter {
 
     /// Adds one event with several scalars. TensorBoard stores and shows 32-bit floats.
     pub fn scalars(&mut self, wall_time: f64, step: i64, values: &[(&str, f32)]) {
+        self.event(wall_time, step, values, |entry, value| {
+            proto::put_float(entry, 2, *value);
+        });
+    }
+
+    /// Adds one event with several pictures: tag, shape, pixels (HWC).
+    pub fn pictures(&mut self, wall_time: f64, step: i64, pictures: &[(&str, Picture)]) {
+        self.event(wall_time, step, pictures, |entry, (shape, pixels)| {
+            let mut image = Vec::new();
+            for (field, number) in [(1, shape.height), (2, shape.width), (3, shape.channels)] {
+                proto::put_int(&mut image, field, number as u64);
+            }
+            proto::put_bytes(&mut image, 4, &png::encode(*shape, pixels));
+            proto::put_bytes(entry, 4, &image);
+        });
+    }
+
+    fn event<T>(
+        &mut self,
+        wall_time: f64,
+        step: i64,
+        values: &[(&str, T)],
+        put: impl Fn(&mut Vec<u8>, &T),
+    ) {
         let mut summary = Vec::new();
         for (tag, value) in values {
             let mut entry = Vec::new();
             proto::put_bytes(&mut entry, 1, tag.as_bytes());
-            proto::put_float(&mut entry, 2, *value);
+            put(&mut entry, value);
             proto::put_bytes(&mut summary, 1, &entry);
         }
         let mut event = Vec::new();
@@ -261,6 +291,30 @@ mod tests {
     fn read(path: &Path) -> Vec<Event> {
         let mut reader = EventReader::open(path).unwrap();
         std::iter::from_fn(|| reader.read().unwrap()).collect()
+    }
+
+    #[test]
+    fn pictures_are_png_files_beside_scalars() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events");
+        let shape = Shape {
+            height: 2,
+            width: 3,
+            channels: 1,
+        };
+        let mut writer = EventWriter::create(&path, 1.0).unwrap();
+        writer.pictures(2.0, 7, &[("views/x", (shape, &[9; 6]))]);
+        writer.scalars(3.0, 8, &[("a", 1.0)]);
+        writer.flush().unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let start = bytes.windows(4).position(|w| w == b"\x89PNG").unwrap();
+        assert_eq!(png::decode(&bytes[start..]).unwrap().pixels, [9; 6]);
+        let mut reader = EventReader::open(&path).unwrap();
+        let mut scalars = Vec::new();
+        while let Some(event) = reader.read().unwrap() {
+            scalars.extend(event.scalars);
+        }
+        assert_eq!(scalars, [("a".to_owned(), 1.0)]);
     }
 
     #[test]

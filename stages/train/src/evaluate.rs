@@ -156,6 +156,24 @@ impl Confusion {
             .collect()
     }
 
+    /// As a grey picture, a row per true class, white where all images of it are taken for a class.
+    pub fn picture(&self) -> (Shape, Vec<u8>) {
+        // At least some 200 pixels a side, so that one can see it.
+        let cell = (200 / self.classes.max(1)).max(1);
+        let side = cell * self.classes;
+        let shade = |y: usize, x: usize| {
+            let (class, guess) = (y / cell, x / cell);
+            (255.0 * self.at(class, guess) / self.count(class).max(1.0)).round() as u8
+        };
+        let pixels = (0..side * side).map(|i| shade(i / side, i % side));
+        let shape = Shape {
+            height: side,
+            width: side,
+            channels: 1,
+        };
+        (shape, pixels.collect())
+    }
+
     /// Its rows.
     pub fn rows(&self) -> impl Iterator<Item = &[i64]> {
         self.counts.chunks(self.classes.max(1))

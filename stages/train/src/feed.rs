@@ -180,6 +180,23 @@ impl Images {
         }
     }
 
+    /// The first `count` of them beside each other, HWC.
+    fn strip(&self, count: usize) -> (Shape, Vec<u8>) {
+        let size: Vec<usize> = self.bytes.size().iter().map(|n| *n as usize).collect();
+        let shape = Shape {
+            height: size[1],
+            width: size[2],
+            channels: size[3],
+        };
+        let count = count.min(size[0]);
+        let first = self.bytes.narrow(0, 0, count as i64);
+        let strip = first.permute([1, 0, 2, 3]).contiguous();
+        let mut pixels = vec![0; count * shape.bytes()];
+        strip.copy_data_u8(&mut pixels, count * shape.bytes());
+        let width = count * shape.width;
+        (Shape { width, ..shape }, pixels)
+    }
+
     /// N×C×H×W on the device of `like`, channels last in memory; bytes 0 to 255 as −1 to 1, or as
     /// `normalize` says.
     pub fn on(&self, like: &Tensor, normalize: Option<&Normalize>) -> Result<Tensor, shim::Error> {
@@ -216,6 +233,18 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// The first `count` images of each view beside each other, under a tag.
+    pub fn strips(&self, count: usize) -> Vec<(String, Shape, Vec<u8>)> {
+        let named = |name: &'static str, views: &[Images]| -> Vec<_> {
+            let strips = views.iter().enumerate().map(|(n, images)| {
+                let (shape, pixels) = images.strip(count);
+                (format!("views/{name}{n}"), shape, pixels)
+            });
+            strips.collect()
+        };
+        [named("labeled", &self.x), named("unlabeled", &self.u)].concat()
+    }
+
     /// The batch, and the probes, on the device of `like`.
     pub fn on(
         &self,

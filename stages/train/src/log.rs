@@ -1,5 +1,5 @@
-//! What a run writes as it goes: TensorBoard events with the originals' tags, and the same numbers
-//! as JSON lines (`log.jsonl`). Both can be cut back to where a checkpoint saw them.
+//! What a run writes as it goes: TensorBoard events with the originals' tags and some pictures, and the
+//! same numbers as JSON lines (`log.jsonl`). Both can be cut back to where a checkpoint saw them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rematch_data::child::StageError;
 use rematch_data::events::{self, EventWriter};
 use rematch_data::fs;
+use rematch_data::image::Shape;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -21,6 +22,17 @@ pub struct Mark {
     pub events_length: u64,
     /// Length of the log in bytes.
     pub log_length: u64,
+}
+
+/// What a report says.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Tags and values.
+    pub values: Vec<(String, f64)>,
+    /// Tags, shapes and pixels.
+    pub pictures: Vec<(String, Shape, Vec<u8>)>,
+    /// K×K counts, a row per true class, where there are not too many.
+    pub confusion: Option<Value>,
 }
 
 /// Writes both files.
@@ -83,18 +95,22 @@ impl Log {
         })
     }
 
-    /// Adds the numbers of one report. The originals count steps in labeled images.
-    pub fn write(
-        &mut self,
-        step: u64,
-        images: u64,
-        values: &[(String, f64)],
-    ) -> Result<(), fs::Error> {
+    /// Adds what one report says. The originals count steps in labeled images.
+    pub fn write(&mut self, step: u64, images: u64, facts: &Facts) -> Result<(), fs::Error> {
+        let values = &facts.values;
         let scalars: Vec<(&str, f32)> = values
             .iter()
             .map(|(tag, value)| (tag.as_str(), *value as f32))
             .collect();
         self.events.scalars(now(), images as i64, &scalars);
+        let pictures: Vec<_> = facts
+            .pictures
+            .iter()
+            .map(|(tag, shape, pixels)| (tag.as_str(), (*shape, &pixels[..])))
+            .collect();
+        if !pictures.is_empty() {
+            self.events.pictures(now(), images as i64, &pictures);
+        }
         self.events.flush()?;
         let mut line = Map::from_iter([
             ("step".to_owned(), step.into()),
@@ -105,6 +121,9 @@ impl Log {
                 .iter()
                 .map(|(tag, value)| (tag.clone(), (*value).into())),
         );
+        if let Some(confusion) = &facts.confusion {
+            line.insert("confusion".to_owned(), confusion.clone());
+        }
         let mut line = Value::Object(line).to_string().into_bytes();
         line.push(b'\n');
         self.lines
@@ -143,21 +162,25 @@ fn now() -> f64 {
 mod tests {
     use super::*;
 
+    fn facts(accuracy: f64) -> Facts {
+        Facts {
+            values: vec![("accuracy".into(), accuracy)],
+            ..Facts::default()
+        }
+    }
+
     #[test]
     fn what_is_behind_a_mark_is_gone_after_resuming() {
         let run = tempfile::tempdir().unwrap();
         let mut log = Log::create(run.path()).unwrap();
-        log.write(1, 16, &[("accuracy".into(), 12.5)]).unwrap();
+        log.write(1, 16, &facts(12.5)).unwrap();
         let mark = log.sync().unwrap();
-        log.write(2, 32, &[("accuracy".into(), 99.0)]).unwrap();
+        log.write(2, 32, &facts(99.0)).unwrap();
         drop(log);
         let mut log = Log::resume(run.path(), &mark).unwrap();
-        log.write(
-            2,
-            32,
-            &[("accuracy".into(), 25.0), ("losses/xe".into(), 0.5)],
-        )
-        .unwrap();
+        let mut more = facts(25.0);
+        more.values.push(("losses/xe".into(), 0.5));
+        log.write(2, 32, &more).unwrap();
         let lines = fs::read_to_string(&run.path().join("log.jsonl")).unwrap();
         let expected = concat!(
             r#"{"accuracy":12.5,"images":16,"step":1}"#,
@@ -185,7 +208,7 @@ mod tests {
     fn files_that_lost_their_end_are_not_continued() {
         let run = tempfile::tempdir().unwrap();
         let mut log = Log::create(run.path()).unwrap();
-        log.write(1, 16, &[("accuracy".into(), 12.5)]).unwrap();
+        log.write(1, 16, &facts(12.5)).unwrap();
         let mark = log.sync().unwrap();
         std::fs::write(run.path().join("log.jsonl"), "").unwrap();
         assert!(Log::resume(run.path(), &mark).is_err());

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rematch_data::child::{Child, StageError};
 use rematch_data::fs;
+use rematch_data::image::Shape;
 use rematch_spec::job::Report;
 use rematch_spec::kind::Stage;
 use rematch_spec::recipe::Recipe;
@@ -28,7 +29,7 @@ use crate::ema::Ema;
 use crate::evaluate::Evaluation;
 use crate::feed::{Feed, Pipeline, Request};
 use crate::learn::Learner;
-use crate::log::Log;
+use crate::log::{Facts, Log};
 use crate::method::{Loss, Method, Step};
 use crate::model::{Built, Model};
 use crate::network::Network;
@@ -102,10 +103,18 @@ struct Run<'a> {
     /// Everything else that a checkpoint holds.
     record: Record,
     clock: Clock,
+    /// Views of the first batch, until the first report is written.
+    views: Vec<(String, Shape, Vec<u8>)>,
 }
+
+/// Images of each view in the event file, and most classes of a confusion matrix in the log.
+const SHOWN: usize = 8;
+const CONFUSED: usize = 100;
 
 /// What was done since this attempt began.
 struct Clock {
+    /// When the last report was written, and the images until then.
+    reported: (Instant, u64),
     since: Instant,
     images: u64,
     /// When the last state was written, and how long that took.
@@ -153,6 +162,7 @@ impl<'a> Run<'a> {
         let now = Instant::now();
         let clock = Clock {
             since: now,
+            reported: (now, 0),
             images: 0,
             saved: (now, Duration::ZERO),
         };
@@ -175,6 +185,7 @@ impl<'a> Run<'a> {
             kept,
             record,
             clock,
+            views: Vec::new(),
         };
         for request in run.learner.under_way(run.record.step) {
             run.order(request);
@@ -222,6 +233,9 @@ impl<'a> Run<'a> {
         let (step, total) = (self.record.step, self.total());
         let like = &self.student.variables()[0].tensor;
         let prepared = self.feed.next(step)?;
+        if step == 0 {
+            self.views = prepared.strips(SHOWN);
+        }
         let (batch, probe) = prepared.on(like, self.pipeline.normalize())?;
         let seen = Step {
             student: self.student,
@@ -302,20 +316,32 @@ impl<'a> Run<'a> {
             recalls.filter_map(|(k, recall)| Some((format!("accuracy_cls/cls{k}"), recall?))),
         );
         let step = self.record.step;
-        let values: Vec<_> = self
-            .record
-            .scalars
-            .clone()
-            .into_iter()
-            .chain(accuracies.iter().cloned())
-            .collect();
+        let (since, before) = self.clock.reported;
+        let rate = (self.clock.images - before) as f64 / since.elapsed().as_secs_f64().max(1e-9);
+        let mut values: Vec<_> = self.record.scalars.clone().into_iter().collect();
+        values.extend(accuracies.iter().cloned());
+        // Where nothing was trained since, as behind a stop, there is no rate.
+        if self.clock.images > before {
+            values.push(("speed/images_per_second".into(), rate));
+        }
+        let (shape, pixels) = test.picture();
+        let mut pictures = std::mem::take(&mut self.views);
+        pictures.push(("confusion".into(), shape, pixels));
+        let few = self.record.model.shape.classes as usize <= CONFUSED;
+        let facts = Facts {
+            values,
+            pictures,
+            confusion: few.then(|| test.rows().collect()),
+        };
         self.log
-            .write(step, step * self.recipe.batch as u64, &values)?;
-        let metrics: Vec<_> = values
+            .write(step, step * self.recipe.batch as u64, &facts)?;
+        let metrics: Vec<_> = facts
+            .values
             .iter()
             .map(|(name, value)| (name.as_str(), *value))
             .collect();
         self.child.metrics(&metrics);
+        self.clock.reported = (Instant::now(), self.clock.images);
         self.record.latest = accuracies.into_iter().collect();
         self.record.reported = true;
         let valid = self.record.latest.get("accuracy/valid").copied();

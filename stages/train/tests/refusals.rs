@@ -34,11 +34,11 @@ fn parameters_that_make_no_sense_are_refused() {
         (json!({"keep": 0}), "keep: expected at least 1 checkpoint"),
         (
             json!({"algorithm": {"fixmatch": {"confidence": 1.5}}}),
-            "algorithm.fixmatch.confidence: expected a probability from 0 to 1",
+            "algorithm.fixmatch.confidence: expected a number from 0 to 1",
         ),
         (
             json!({"algorithm": {"fixmatch": {"uratio": 0}}}),
-            "algorithm.fixmatch.uratio: expected at least 1 unlabeled image per labeled one",
+            "algorithm.fixmatch.uratio: expected 1 to 1000 unlabeled images per labeled one",
         ),
         (
             json!({"optimizer": {"sgd": {"lr": -1.0}}}),
@@ -53,8 +53,12 @@ fn parameters_that_make_no_sense_are_refused() {
             "augment: augmentation `d.d` has 2 parts, expected 3",
         ),
         (
-            json!({"augment": "cta.d.d"}),
-            "augment: CTAugment learns from labeled images, and does not change them",
+            json!({"normalize": {"mean": [0.5], "std": [0.0]}}),
+            "normalize: expected a `mean` and a `std` above 0 for each channel",
+        ),
+        (
+            json!({"normalize": {"mean": [0.5], "std": [0.2]}}),
+            "`normalize` has 1 means, and the images have 3 channels",
         ),
     ] {
         let (code, message) = refused(&place, changes);

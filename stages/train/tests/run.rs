@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use common::{Place, checkpoints, name, scalars, tensors};
+use common::{Place, checkpoints, log, name, scalars, tensors};
 use rematch_data::child::{Child, StageError};
 use rematch_data::rng::{Purpose, Stream};
 use rematch_spec::job::Job;
@@ -59,13 +59,34 @@ fn a_run_leaves_events_a_log_arguments_and_checkpoints() {
     assert_eq!(report.metrics["accuracy"] as f32, last as f32);
     assert_eq!(report.facts["steps"], 24);
     let run = &job.outputs["run"];
-    let log = std::fs::read_to_string(run.join("log.jsonl")).unwrap();
-    let lines: Vec<Value> = log
-        .lines()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .collect();
+    let lines = log(&job);
     assert_eq!(lines.len(), 6);
     assert_eq!(lines[5]["accuracy"], report.metrics["accuracy"]);
+    let sum = |row: &Value| -> i64 {
+        row.as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_i64)
+            .sum()
+    };
+    let rows: Vec<i64> = lines[5]["confusion"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(sum)
+        .collect();
+    assert_eq!(rows, [10, 10, 10], "a row per true class");
+    // Views of the first batch, and the confusion of each report: pictures in PNG.
+    let events = std::fs::read(&rematch_data::events::files(run).unwrap()[0]).unwrap();
+    let count = |what: &[u8]| events.windows(what.len()).filter(|w| *w == what).count();
+    assert_eq!(
+        (
+            count(b"views/labeled0"),
+            count(b"views/unlabeled1"),
+            count(b"\x89PNG")
+        ),
+        (1, 1, 9)
+    );
     let arguments: Value =
         serde_json::from_slice(&std::fs::read(run.join("args/args.json")).unwrap()).unwrap();
     assert_eq!(
@@ -144,7 +165,6 @@ fn assert_same(found: &Job, expected: &Job) {
     assert!(tensors(found) == tensors(expected), "the weights differ");
     let names = |job| checkpoints(job).iter().map(|p| name(p)).collect::<Vec<_>>();
     assert_eq!(names(found), names(expected));
-    let log = |job: &Job| std::fs::read_to_string(job.outputs["run"].join("log.jsonl")).unwrap();
     assert_eq!(log(found), log(expected));
 }
 

@@ -94,7 +94,7 @@ impl Place {
     }
 }
 
-/// Every scalar of a run, in order.
+/// Every scalar of a run but those about its speed, in order.
 pub fn scalars(job: &Job) -> Vec<(i64, String, f64)> {
     let files = events::files(&job.outputs["run"]).unwrap();
     assert_eq!(files.len(), 1);
@@ -105,10 +105,26 @@ pub fn scalars(job: &Job) -> Vec<(i64, String, f64)> {
             event
                 .scalars
                 .into_iter()
+                .filter(|(tag, _)| !tag.starts_with("speed/"))
                 .map(|(tag, value)| (event.step, tag, value)),
         );
     }
     all
+}
+
+/// The lines of a run's log, without what they say of its speed.
+pub fn log(job: &Job) -> Vec<Value> {
+    let text = std::fs::read_to_string(job.outputs["run"].join("log.jsonl")).unwrap();
+    let mut lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for line in &mut lines {
+        line.as_object_mut()
+            .unwrap()
+            .retain(|tag, _| !tag.starts_with("speed/"));
+    }
+    lines
 }
 
 /// The files of a run's checkpoints.
