@@ -1,5 +1,8 @@
 //! Jobs that go wrong.
 
+use std::os::unix::fs::FileExt;
+use std::process::Stdio;
+
 use super::project::Project;
 
 #[test]
@@ -145,6 +148,45 @@ fn an_input_that_changes_while_it_is_read_makes_no_result() {
         .run(&["run", "p.yaml"])
         .code(1)
         .says("changed while the job ran");
+}
+
+#[test]
+fn a_large_file_that_shrinks_while_it_is_hashed_is_an_error_or_has_its_digest_and_kills_nobody() {
+    const WHOLE: u64 = 64 << 20;
+    const SHORT: u64 = 4096;
+    let project =
+        Project::new("stages:\n  a: {command: {run: ['true'], inputs: {f: f}, outputs: {x: x}}}\n");
+    let file = std::fs::File::create(project.path("f")).unwrap();
+    file.write_all_at(b"content", 0).unwrap();
+    file.set_len(WHOLE).unwrap();
+    let whole = rematch_cache::Digest::of_file(&project.path("f")).unwrap();
+    file.set_len(SHORT).unwrap();
+    let short = rematch_cache::Digest::of_file(&project.path("f")).unwrap();
+    file.set_len(WHOLE).unwrap();
+    let plan = || {
+        let mut command = project.command(&["explain", "p.yaml", "a", "--json"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        child.spawn().unwrap()
+    };
+    let found = |ran: &Ran| ran.json()["key"]["inputs"]["inputs.f"].clone();
+    let ran = Ran::of(&plan().wait_with_output().unwrap()).code(0);
+    assert_eq!(found(&ran), whole.to_hex(), "mapped, and read");
+    for _ in 0..10 {
+        let mut child = plan();
+        while child.try_wait().unwrap().is_none() {
+            file.set_len(SHORT).unwrap();
+            file.set_len(WHOLE).unwrap();
+        }
+        let ran = Ran::of(&child.wait_with_output().unwrap());
+        match ran.code {
+            0 => assert!(
+                [whole, short]
+                    .iter()
+                    .any(|digest| found(&ran) == digest.to_hex())
+            ),
+            _ => drop(ran.code(3).says("changed while")),
+        }
+    }
 }
 
 #[test]
