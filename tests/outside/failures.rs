@@ -81,6 +81,30 @@ vars: {lock: COUNT}
 }
 
 #[test]
+fn a_job_that_needs_much_does_not_wait_until_all_that_need_little_are_done() {
+    let text = "axes: {n: [POINTS]}
+pools: {seat: 2}
+stages:
+  long:
+    resources: {pools: {seat: 1}}
+    command: {run: 'until [ $(wc -l < COUNT) -ge 40 ]; do sleep 0.01; done; echo > ${out.x}', outputs: {x: x}}
+  wide:
+    resources: {pools: {seat: 2}}
+    command: {run: 'echo wide >> COUNT; echo > ${out.x}', outputs: {x: x}}
+  narrow:
+    resources: {pools: {seat: 1}}
+    command: {run: 'sleep 0.01; echo ${axis.n} >> COUNT; echo ${axis.n} > ${out.x}', outputs: {x: x}}
+";
+    let points: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    let project = Project::new(&text.replace("POINTS", &points.join(",")));
+    project.file("count", "");
+    project.run(&["run", "p.yaml", "--jobs", "2"]).code(0);
+    let order = project.read("count");
+    let place = order.lines().position(|line| line == "wide").unwrap();
+    assert!((40..=50).contains(&place), "{place} before it: {order}");
+}
+
+#[test]
 fn retries_try_again() {
     let project = Project::new(
         "stages:\n  a:\n    retries: 2\n    command: {run: 'echo x >> COUNT; [ $(wc -l < COUNT) -gt 1 ] && echo > ${out.x}', outputs: {x: x}}\n",
