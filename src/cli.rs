@@ -302,6 +302,9 @@ pub enum Command {
     /// End the jobs of a runner that was killed (the runner calls this)
     #[command(hide = true)]
     Guard,
+    /// Print the digest of the file at standard input (rematch calls this for large files)
+    #[command(hide = true)]
+    Digest,
     /// Run one light job (the runner calls this)
     #[command(hide = true)]
     Stage {

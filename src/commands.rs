@@ -2,6 +2,7 @@
 
 mod completions;
 mod diff;
+mod digest;
 mod doctor;
 mod explain;
 mod fsck;
@@ -29,6 +30,7 @@ use petgraph::graph::NodeIndex;
 use rematch_cache::entry::Entry;
 use rematch_cache::history::RunStart;
 use rematch_cache::lease::AloneLease;
+use rematch_cache::mapped;
 use rematch_cache::store::Store;
 use serde::Serialize;
 
@@ -45,6 +47,9 @@ use crate::style::Style;
 /// Runs a command.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let global = cli.global;
+    if let Ok(program) = std::env::current_exe() {
+        mapped::leave_large_files_to(program, "digest");
+    }
     match cli.command {
         Command::Run {
             selection,
@@ -111,6 +116,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Doctor => doctor::exec(&global),
         Command::Completions { shell } => Ok(completions::exec(shell)),
         Command::Man { folder } => man::exec(folder.as_deref()),
+        Command::Digest => digest::exec(),
         Command::Guard => {
             guard::stand(std::io::stdin().lock());
             Ok(ExitCode::SUCCESS)

@@ -78,7 +78,7 @@ pub struct Share {
 }
 
 /// What is free.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Slots {
     machine: Machine,
     /// At most this many jobs at once.
@@ -162,6 +162,33 @@ impl Slots {
             memory: needs.memory,
             pools: needs.pools.clone(),
         })
+    }
+
+    /// Sets aside what a job needs that finds no room: GPUs, pools, memory, cores, in this order up to the first of which
+    /// there is not enough, with all that is left of it. What comes after that would be idle until it is there, which
+    /// for a GPU may take days.
+    pub fn keep_for(&mut self, program: Program, needs: &Needs) {
+        let Some(gpus) = self.find_gpus(self.machine.gpus_for(program, needs)) else {
+            self.gpus.fill(0.0);
+            return;
+        };
+        for (gpu, share) in gpus {
+            self.gpus[gpu] -= share;
+        }
+        for (pool, part) in &needs.pools {
+            let free = self.pools.entry(pool.clone()).or_default();
+            let enough = *free >= *part;
+            *free = free.saturating_sub(*part);
+            if !enough {
+                return;
+            }
+        }
+        let enough = self.memory >= needs.memory;
+        self.memory = self.memory.saturating_sub(needs.memory);
+        if enough {
+            let cpus = needs.cpus.min(self.machine.cpus);
+            self.cpus = self.cpus.saturating_sub(cpus);
+        }
     }
 
     fn find_gpus(&self, wish: f64) -> Option<Vec<(usize, f64)>> {

@@ -1,15 +1,15 @@
 //! Hashes files and folders as the runner does, and prints digests and paths as b3sum does.
 //!
 //! ```sh
-//! cargo run --release -p rematch-cache --example hash -- [--threads N] [--store FOLDER] PATH…
+//! cargo run --release -p rematch-cache --example hash -- [--threads N] [--store FOLDER] [--rematch PROGRAM] PATH…
 //! ```
 //!
-//! With a store, its stat cache knows the files that an earlier call has read.
+//! Large files are left to `PROGRAM digest`, as in the runner. With a store, its stat cache knows the files that an earlier call has read.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rematch_cache::{Digest, Manifest, Result, Store};
+use rematch_cache::{Digest, Manifest, Result, Store, mapped};
 
 fn main() -> ExitCode {
     let (mut store, mut paths) = (None, Vec::new());
@@ -21,6 +21,10 @@ fn main() -> ExitCode {
                 let threads = args.next().and_then(|n| n.parse().ok()).unwrap_or(0);
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
                 pool.build_global().expect("the pool is not in use yet");
+            }
+            "--rematch" => {
+                let program = args.next().map(PathBuf::from).unwrap_or_default();
+                mapped::leave_large_files_to(program, "digest");
             }
             "--store" => store = args.next().map(PathBuf::from),
             _ => paths.push(PathBuf::from(arg)),

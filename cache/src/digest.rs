@@ -1,5 +1,6 @@
 //! Digests: BLAKE3 of bytes and of files. Files are read in parallel pieces with a bounded buffer
 //! per thread; they are not mapped into memory, since a mapped file that shrinks kills the process.
+//! Large files may be left to [a child that maps them](crate::mapped).
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::fs::{self, Stat};
+use crate::mapped::{self, LARGE};
 
 /// BLAKE3 of some bytes; as text 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,10 +99,17 @@ struct Reading<'a> {
 /// The content of a file that is in the state `before`, if it still is after reading.
 fn read(file: &Reading, path: &Path, before: &Stat) -> Result<(Digest, Stat)> {
     let changed = || Error::Changed { path: path.into() };
-    let digest = of_open_file(file, before.size).map_err(|e| match e.kind() {
-        io::ErrorKind::UnexpectedEof => changed(),
-        _ => Error::io("read", path)(e),
-    })?;
+    let large = before.size >= LARGE;
+    let digest = match large.then(|| mapped::digest(file.file)).flatten() {
+        Some(digest) => {
+            (file.tell)(before.size);
+            digest
+        }
+        None => of_open_file(file, before.size).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => changed(),
+            _ => Error::io("read", path)(e),
+        })?,
+    };
     let meta = file.file.metadata().map_err(Error::io("look at", path))?;
     let after = Stat::of(&meta);
     // The status time alone may move: someone may link the file meanwhile.

@@ -2,7 +2,8 @@
 //! are. It knows no stage and no graph.
 //!
 //! Reading order:
-//! - [`digest`]: BLAKE3 of bytes and files; [`manifest`]: folders; [`artifact`]: either of them;
+//! - [`digest`]: BLAKE3 of bytes and files; [`mapped`]: of large files, in a child process; [`manifest`]: folders;
+//!   [`artifact`]: a file or a folder;
 //! - [`key`]: what identifies a result, and in which fields two keys differ;
 //! - [`entry`]: what a finished job left; [`sealed`]: files that tell whether they are whole;
 //! - [`store`]: folders, look-ups; [`claim`]: who may make a result; `publish`: how it gets in;
@@ -81,6 +82,7 @@ pub mod key;
 pub mod lease;
 pub mod ledger;
 pub mod manifest;
+pub mod mapped;
 pub mod place;
 mod publish;
 pub mod sealed;

@@ -1,5 +1,8 @@
 //! Jobs that go wrong.
 
+use std::os::unix::fs::FileExt;
+use std::process::Stdio;
+
 use super::project::Project;
 
 #[test]
@@ -78,6 +81,30 @@ vars: {lock: COUNT}
 }
 
 #[test]
+fn a_job_that_needs_much_does_not_wait_until_all_that_need_little_are_done() {
+    let text = "axes: {n: [POINTS]}
+pools: {seat: 2}
+stages:
+  long:
+    resources: {pools: {seat: 1}}
+    command: {run: 'until [ $(wc -l < COUNT) -ge 40 ]; do sleep 0.01; done; echo > ${out.x}', outputs: {x: x}}
+  wide:
+    resources: {pools: {seat: 2}}
+    command: {run: 'echo wide >> COUNT; echo > ${out.x}', outputs: {x: x}}
+  narrow:
+    resources: {pools: {seat: 1}}
+    command: {run: 'sleep 0.01; echo ${axis.n} >> COUNT; echo ${axis.n} > ${out.x}', outputs: {x: x}}
+";
+    let points: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    let project = Project::new(&text.replace("POINTS", &points.join(",")));
+    project.file("count", "");
+    project.run(&["run", "p.yaml", "--jobs", "2"]).code(0);
+    let order = project.read("count");
+    let place = order.lines().position(|line| line == "wide").unwrap();
+    assert!((40..=50).contains(&place), "{place} before it: {order}");
+}
+
+#[test]
 fn retries_try_again() {
     let project = Project::new(
         "stages:\n  a:\n    retries: 2\n    command: {run: 'echo x >> COUNT; [ $(wc -l < COUNT) -gt 1 ] && echo > ${out.x}', outputs: {x: x}}\n",
@@ -145,6 +172,45 @@ fn an_input_that_changes_while_it_is_read_makes_no_result() {
         .run(&["run", "p.yaml"])
         .code(1)
         .says("changed while the job ran");
+}
+
+#[test]
+fn a_large_file_that_shrinks_while_it_is_hashed_is_an_error_or_has_its_digest_and_kills_nobody() {
+    const WHOLE: u64 = 64 << 20;
+    const SHORT: u64 = 4096;
+    let project =
+        Project::new("stages:\n  a: {command: {run: ['true'], inputs: {f: f}, outputs: {x: x}}}\n");
+    let file = std::fs::File::create(project.path("f")).unwrap();
+    file.write_all_at(b"content", 0).unwrap();
+    file.set_len(WHOLE).unwrap();
+    let whole = rematch_cache::Digest::of_file(&project.path("f")).unwrap();
+    file.set_len(SHORT).unwrap();
+    let short = rematch_cache::Digest::of_file(&project.path("f")).unwrap();
+    file.set_len(WHOLE).unwrap();
+    let plan = || {
+        let mut command = project.command(&["explain", "p.yaml", "a", "--json"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        child.spawn().unwrap()
+    };
+    let found = |ran: &Ran| ran.json()["key"]["inputs"]["inputs.f"].clone();
+    let ran = Ran::of(&plan().wait_with_output().unwrap()).code(0);
+    assert_eq!(found(&ran), whole.to_hex(), "mapped, and read");
+    for _ in 0..10 {
+        let mut child = plan();
+        while child.try_wait().unwrap().is_none() {
+            file.set_len(SHORT).unwrap();
+            file.set_len(WHOLE).unwrap();
+        }
+        let ran = Ran::of(&child.wait_with_output().unwrap());
+        match ran.code {
+            0 => assert!(
+                [whole, short]
+                    .iter()
+                    .any(|digest| found(&ran) == digest.to_hex())
+            ),
+            _ => drop(ran.code(3).says("changed while")),
+        }
+    }
 }
 
 #[test]
