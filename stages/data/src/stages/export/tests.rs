@@ -124,7 +124,7 @@ proptest! {
         let map: BTreeMap<String, &String> = (0..).zip(&names).map(|(n, s): (i64, _)| (n.to_string(), s)).collect();
         fs::write(&path, serde_json::to_vec(&map).unwrap()).unwrap();
         let labels: BTreeSet<i64> = (0..=names.len() as i64).collect();
-        let found = folder_names(&labels, &classes::read(&path).unwrap());
+        let found = folder_names(&labels, &classes::read(Some(&path)).unwrap());
         let lower: BTreeSet<String> = found.values().map(|n| n.to_lowercase()).collect();
         prop_assert_eq!(lower.len(), labels.len());
         for name in found.values() {
