@@ -27,22 +27,7 @@ pub enum Error {
 
 /// Decodes a PNG. Palettes, 16 bits and alpha are turned into 8-bit grey or RGB; alpha is dropped.
 pub fn decode(file: &[u8]) -> Result<Image, Error> {
-    let stored = decode_stored(file)?;
-    let (samples, channels) = (stored.samples, if stored.samples < 3 { 1 } else { 3 });
-    let mut data = stored.data;
-    if samples != channels {
-        data = data
-            .chunks_exact(samples)
-            .flat_map(|p| &p[..channels])
-            .copied()
-            .collect();
-    }
-    let shape = Shape {
-        height: stored.height,
-        width: stored.width,
-        channels,
-    };
-    Ok(Image { shape, data })
+    Ok(decode_stored(file)?.plain())
 }
 
 /// Decodes a PNG to 8 bits a channel, with the alpha channel that it has.
