@@ -29,7 +29,7 @@ import measure  # noqa: E402
 NAME = "cifar10.1@250"
 COPIES = 2
 MANY = 50
-# What the issue asks for: originals' wall time by ours, and MiB with 50 copies.
+# What we aim at: originals' wall time by ours, and MiB with 50 copies.
 TARGETS = {"filter": 20, "cifar10": 10, "color": 10}
 MEMORY = 2048
 

@@ -18,7 +18,7 @@ pub fn exec(
     classes: Option<&Path>,
     sheet: Option<&Path>,
 ) -> Result<ExitCode> {
-    let names = classes::read_optional(classes).map_err(|e| error(&e))?;
+    let names = classes::read(classes).map_err(|e| error(&e))?;
     let gauge = Gauge::new();
     let watch = |done, total| {
         gauge.tell("bytes", done, total);

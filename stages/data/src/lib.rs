@@ -6,7 +6,6 @@
 //! - [`fs`]: file functions whose errors name the path;
 //! - [`proto`], [`tfrecord`], [`png`], [`json`], [`npy`]: formats;
 //! - [`records`], [`scan`]: sets of TFRecord files as a whole, and their images as a stream;
-//! - [`copies`], [`image_set`]: copies that are made when they are asked for, and what trains on them;
 //! - [`classes`], [`mod@inspect`]: names of classes, and what is in a set;
 //! - whitening: [`zca`];
 //! - [`folder`], [`origin`]: folders of image files, zip archives, and shards;

@@ -1,7 +1,6 @@
 //! PNG to and from images of bytes, grey (1 channel) or RGB (3).
 
 use ::png::{BitDepth, ColorType, Compression, Decoder, Encoder, Filter, Limits, Transformations};
-use rayon::prelude::*;
 
 use crate::image::file::{MOST_PIXELS, Stored};
 use crate::image::{Image, Shape};
@@ -28,22 +27,7 @@ pub enum Error {
 
 /// Decodes a PNG. Palettes, 16 bits and alpha are turned into 8-bit grey or RGB; alpha is dropped.
 pub fn decode(file: &[u8]) -> Result<Image, Error> {
-    let stored = decode_stored(file)?;
-    let (samples, channels) = (stored.samples, if stored.samples < 3 { 1 } else { 3 });
-    let mut data = stored.data;
-    if samples != channels {
-        data = data
-            .chunks_exact(samples)
-            .flat_map(|p| &p[..channels])
-            .copied()
-            .collect();
-    }
-    let shape = Shape {
-        height: stored.height,
-        width: stored.width,
-        channels,
-    };
-    Ok(Image { shape, data })
+    Ok(decode_stored(file)?.plain())
 }
 
 /// Decodes a PNG to 8 bits a channel, with the alpha channel that it has.
@@ -109,14 +93,6 @@ pub fn encode(shape: Shape, pixels: &[u8]) -> Vec<u8> {
     });
     done.expect("memory takes every byte");
     out
-}
-
-/// Encodes images that lie one after the other, in parallel, and keeps their order.
-pub fn encode_all(shape: Shape, images: &[u8]) -> Vec<Vec<u8>> {
-    images
-        .par_chunks_exact(shape.bytes().max(1))
-        .map(|pixels| encode(shape, pixels))
-        .collect()
 }
 
 #[cfg(test)]
@@ -187,16 +163,6 @@ mod tests {
         let file = encode(rgb(4, 4), &(0..48).collect::<Vec<u8>>());
         for length in 0..file.len() {
             assert!(decode(&file[..length]).is_err(), "{length}");
-        }
-    }
-
-    #[test]
-    fn order_is_kept_when_many_are_encoded() {
-        let images: Vec<u8> = (0..1200).map(|i| (i / 12) as u8).collect();
-        let files = encode_all(rgb(2, 2), &images);
-        assert_eq!(files.len(), 100);
-        for (n, file) in files.iter().enumerate() {
-            assert_eq!(decode(file).unwrap().data, vec![n as u8; 12]);
         }
     }
 }

@@ -3,7 +3,6 @@
 //! ([`crate::copies`]) as if their records were in a file.
 
 use std::fs::File;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -64,17 +63,6 @@ impl Records {
     pub fn image(&self, n: usize) -> &[u8] {
         let size = self.image_size();
         &self.images[n * size..(n + 1) * size]
-    }
-
-    /// The records in `range` of these.
-    #[must_use]
-    pub fn slice(&self, range: Range<usize>) -> Self {
-        let size = self.image_size();
-        Self {
-            images: self.images[range.start * size..range.end * size].to_vec(),
-            labels: self.labels[range].to_vec(),
-            ..*self
-        }
     }
 
     /// Reads every record of `paths`, one file after the other; `classes` bounds the labels where
@@ -435,8 +423,6 @@ mod tests {
         assert_eq!(records.image(4999), [135; 18]);
         assert_eq!(records.image(5006), [6; 18]);
         assert_eq!(records.labels[5000..], [0, 1, 2, 3, 4, 5, 6]);
-        assert_eq!(records.slice(5001..5003).labels, [1, 2]);
-        assert_eq!(records.slice(5001..5003).image(1), [2; 18]);
     }
 
     #[test]

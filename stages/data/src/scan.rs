@@ -1,12 +1,15 @@
 //! The images of record files as a stream: all threads decode, results come in the records' order, and
-//! memory holds one chunk of files and one decoded image a thread, however many records there are.
+//! memory holds one chunk of files and one decoded image a thread, however many records there are. The
+//! records of virtual copies ([`crate::copies`]) are made a chunk at a time, and then read like all others.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::copies::{self, Copies};
 use crate::error::StageError;
 use crate::fs;
 use crate::image::{Image, Shape};
@@ -18,7 +21,8 @@ const CHUNK: usize = 4096;
 /// Bytes of image files after which a chunk is full anyway.
 const CHUNK_BYTES: usize = 32 << 20;
 
-/// Told how many bytes are read, of how many in all; an error stops the scan.
+/// Told how many bytes are read, of how many in all; an error stops the scan. Virtual copies count as many
+/// bytes as their source.
 pub type Watch<'a> = &'a dyn Fn(u64, u64) -> Result<(), StageError>;
 
 /// A record, and what was made of its image.
@@ -42,8 +46,8 @@ impl<T> Seen<'_, T> {
     }
 }
 
-/// Reads every record of `paths`, one file after the other. `look` sees images in any order, on many threads;
-/// `take` gets what it made of them in the records' order.
+/// Reads every record of `paths`, files or folders of virtual copies, one after the other. `look` sees images
+/// in any order, on many threads; `take` gets what it made of them in the records' order.
 ///
 /// # Errors
 /// Damaged files and records, those of `look` (which says what is wrong with an image), of `take` and of `watch`.
@@ -55,14 +59,14 @@ pub fn each<P: AsRef<Path>, T: Send>(
 ) -> Result<(), StageError> {
     let mut total = 0;
     for path in paths {
-        total += fs::len(path.as_ref())?;
+        total += length(path.as_ref())?;
     }
-    let (mut position, mut bytes) = (0, 0);
+    let (mut position, mut before) = (0, 0);
     for path in paths.iter().map(AsRef::as_ref) {
-        let mut reader = Reader::open(path)?;
+        let mut source = Source::open(path)?;
         let mut first = 0;
         loop {
-            let chunk = Chunk::read(&mut reader)?;
+            let chunk = source.chunk()?;
             if chunk.files.is_empty() {
                 break;
             }
@@ -85,11 +89,71 @@ pub fn each<P: AsRef<Path>, T: Send>(
                 position += 1;
             }
             first += chunk.files.len() as u64;
-            bytes += chunk.read;
-            watch(bytes, total)?;
+            watch(before + source.read(), total)?;
         }
+        before += source.read();
     }
     Ok(())
+}
+
+/// Bytes on disk that a scan of `path` reads.
+fn length(path: &Path) -> Result<u64, fs::Error> {
+    if path.is_dir() {
+        fs::len(&path.join(copies::SOURCE))
+    } else {
+        fs::len(path)
+    }
+}
+
+/// What records come from.
+enum Source {
+    File(Reader<BufReader<File>>),
+    Copies {
+        copies: Box<Copies>,
+        done: usize,
+        length: u64,
+    },
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Self, StageError> {
+        if !path.is_dir() {
+            return Ok(Self::File(Reader::open(path)?));
+        }
+        Ok(Self::Copies {
+            copies: Box::new(Copies::open(path, copies::SMALL)?),
+            done: 0,
+            length: length(path)?,
+        })
+    }
+
+    /// The next records; none at the end.
+    fn chunk(&mut self) -> Result<Chunk, StageError> {
+        match self {
+            Self::File(reader) => Chunk::read(reader, CHUNK_BYTES),
+            Self::Copies { copies, done, .. } => {
+                let most = (CHUNK_BYTES / copies.shape().bytes()).clamp(1, CHUNK);
+                let end = copies.len().min(*done + most);
+                let records: Vec<(usize, i64)> =
+                    (*done..end).map(|n| (n, copies.label(n))).collect();
+                *done = end;
+                let frames = copies.frames(&records)?;
+                Chunk::read(&mut Reader::new(&frames[..], copies.path()), usize::MAX)
+            }
+        }
+    }
+
+    /// Bytes of the file that are read so far; of copies, their share of the source's.
+    fn read(&self) -> u64 {
+        match self {
+            Self::File(reader) => reader.offset(),
+            Self::Copies {
+                copies,
+                done,
+                length,
+            } => (*length as f64 * *done as f64 / copies.len() as f64) as u64,
+        }
+    }
 }
 
 /// Some records of a file, not yet decoded.
@@ -98,18 +162,15 @@ struct Chunk {
     bytes: Vec<u8>,
     files: Vec<Range<usize>>,
     labels: Vec<i64>,
-    /// Bytes of the records.
-    read: u64,
 }
 
 impl Chunk {
-    fn read<R: Read>(reader: &mut Reader<R>) -> Result<Self, StageError> {
+    fn read<R: Read>(reader: &mut Reader<R>, most: usize) -> Result<Self, StageError> {
         let mut chunk = Self::default();
         while chunk.files.len() < CHUNK
-            && chunk.bytes.len() < CHUNK_BYTES
+            && chunk.bytes.len() < most
             && let Some(record) = reader.read()?
         {
-            chunk.read += record.frame.len() as u64;
             match Example::decode(record.data()) {
                 Ok(example) => {
                     let begin = chunk.bytes.len();
@@ -130,6 +191,9 @@ impl Chunk {
 /// As [`each`], or there is no record.
 pub fn first_shape<P: AsRef<Path>>(paths: &[P]) -> Result<Shape, StageError> {
     for path in paths.iter().map(AsRef::as_ref) {
+        if path.is_dir() {
+            return Ok(Copies::open(path, 0)?.shape());
+        }
         let mut reader = Reader::open(path)?;
         let found = reader
             .read()?
@@ -218,6 +282,53 @@ mod tests {
         assert_eq!(seen, 5003);
         assert!(told.get().0 == told.get().1 && told.get().0 > 5003);
         assert_eq!(first_shape(&paths).unwrap(), SHAPE);
+    }
+
+    #[test]
+    fn virtual_copies_come_in_chunks_and_are_told_as_their_sources_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, set) = (folder.path().join("a"), folder.path().join("set"));
+        let shape = Shape {
+            height: 5,
+            width: 5,
+            channels: 1,
+        };
+        let images: Vec<u8> = (0..25 * 900).map(|i| (i * 7 % 251) as u8).collect();
+        fs::write(&source, records::encode(shape, &images, &[0_u8; 900])).unwrap();
+        let params = serde_json::json!({"records": source, "copies": 6, "virtual": true});
+        let made = Copies::of(&source, &serde_json::from_value(params).unwrap(), 0).unwrap();
+        fs::create_dir_all(&set).unwrap();
+        fs::write(&set.join(copies::RECIPE), made.recipe()).unwrap();
+        fs::link_or_copy(&source, &set.join(copies::SOURCE)).unwrap();
+
+        let (told, mut pixels) = (std::cell::RefCell::default(), Vec::new());
+        let watch = |done, total| {
+            Vec::push(&mut told.borrow_mut(), (done, total));
+            Ok(())
+        };
+        each(
+            &[&source, &set],
+            &watch,
+            |image| Ok(image.data),
+            |record| {
+                pixels.extend(record.value);
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert!(pixels[..images.len()] == images);
+        let mut copy = vec![0; 25];
+        for (n, found) in pixels[images.len()..].chunks(25).enumerate() {
+            made.render(n, &mut Default::default(), &mut copy).unwrap();
+            assert_eq!(found, copy, "{n}");
+        }
+        let one = fs::len(&source).unwrap();
+        let part = (one as f64 * 4096.0 / 5400.0) as u64;
+        let all = 2 * one;
+        assert_eq!(
+            told.into_inner(),
+            [(one, all), (one + part, all), (all, all)]
+        );
     }
 
     #[test]

@@ -189,6 +189,11 @@ impl<R: Read> Reader<R> {
         Ok(read.map_err(fs::at("read", &self.path))?)
     }
 
+    /// Bytes of the records that were read.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// An error about the content of the last record, which should have been a `kind`.
     pub fn bad_record(&self, kind: &'static str, what: &impl ToString) -> Error {
         let record = self.record.saturating_sub(1);

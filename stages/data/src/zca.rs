@@ -166,6 +166,7 @@ impl Moments {
             }
         }
         drop(self.block);
+        // One call of the crate, which nothing stops: half a minute for CIFAR's 3,072 values on two cores.
         let decomposition = covariance
             .self_adjoint_eigen(Side::Lower)
             .map_err(|_| StageError::failed("the covariance of the images has no decomposition"))?;

@@ -27,17 +27,23 @@ impl Names {
     /// # Errors
     /// What is wrong with it, as the end of a sentence.
     pub fn parse(text: &[u8]) -> Result<Self, String> {
-        let names: BTreeMap<i64, String> = serde_json::from_slice(text)
-            .map_err(|e| format!("is no map of class numbers to names: {e}"))?;
+        let names = serde_json::from_slice(text);
+        let names = names.map_err(|e| format!("it is no map of labels to names: {e}"))?;
+        Ok(Self(names))
+    }
+
+    /// Those, if no two classes have one name, so that classes can be found by it.
+    ///
+    /// # Errors
+    /// Which classes have one name, as the end of a sentence.
+    pub fn distinct(self) -> Result<Self, String> {
         let mut seen = BTreeMap::new();
-        for (number, name) in &names {
+        for (number, name) in &self.0 {
             if let Some(other) = seen.insert(name, number) {
-                return Err(format!(
-                    "gives classes {other} and {number} one name, `{name}`"
-                ));
+                return Err(format!("classes {other} and {number} are both `{name}`"));
             }
         }
-        Ok(Self(names))
+        Ok(self)
     }
 
     /// The name of a class.
@@ -156,8 +162,9 @@ mod tests {
         assert_eq!(refused(&twice, &names()), "class 1 is given twice");
         assert!(
             Names::parse(br#"{"0": "a", "1": "a"}"#)
+                .and_then(Names::distinct)
                 .unwrap_err()
-                .contains("one name, `a`")
+                .contains("classes 0 and 1 are both `a`")
         );
         assert!(Names::parse(b"[1]").is_err());
         let map = BTreeMap::from([("0".into(), Class::Number(-1))]);

@@ -45,7 +45,8 @@ pub struct Npy {
 pub struct Tfrecord {
     /// The files, one after the other.
     pub files: Inputs,
-    /// The feature with the image file, such as `image/encoded`.
+    /// The feature with the image file, such as `image/encoded`. A PNG stays the file that it is; JPEG, BMP and
+    /// WebP become one, grey where they are grey and otherwise RGB, without their transparency.
     #[serde(default = "image")]
     pub image: String,
     /// The feature with the label, an integer, such as `image/class/label`.

@@ -24,8 +24,6 @@ pub struct Dataset {
     pub page: Option<String>,
     /// Names of its classes, in the order of the labels.
     pub classes: Vec<String>,
-    /// Height, width and channels of its images.
-    pub shape: [usize; 3],
     /// Its record files.
     pub parts: Vec<Part>,
     /// Its other files.
@@ -231,10 +229,13 @@ impl JsonSchema for Name {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let choices: Vec<Value> = all()
-            .iter()
-            .map(|d| json!({"const": d.name, "type": "string", "description": d.title}))
-            .collect();
+        let choice = |dataset: &Dataset| {
+            let page = dataset.page.as_ref();
+            let page = page.map_or(String::new(), |page| format!(" ({page})"));
+            let description = format!("{}{page}", dataset.title);
+            json!({"const": dataset.name, "type": "string", "description": description})
+        };
+        let choices: Vec<Value> = all().iter().map(choice).collect();
         json_schema!({"description": "Datasets that rematch can make available.", "oneOf": choices})
     }
 }

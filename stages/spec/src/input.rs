@@ -101,6 +101,15 @@ impl Inputs {
     pub fn paths(&self) -> Vec<&Path> {
         self.0.iter().map(Input::path).collect()
     }
+
+    /// The same as text, for messages.
+    ///
+    /// # Panics
+    /// As [`Input::path`].
+    pub fn names(&self) -> String {
+        let names = self.0.iter().map(|input| input.path().to_string_lossy());
+        names.collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl<'de> Deserialize<'de> for Inputs {

@@ -117,8 +117,42 @@ pub(crate) struct Stored {
     pub exif: Option<Vec<u8>>,
 }
 
+impl Stored {
+    /// The image without its transparency, grey or colour as it is.
+    pub fn plain(self) -> Image {
+        let channels = if self.samples < 3 { 1 } else { 3 };
+        let mut data = self.data;
+        if self.samples != channels {
+            let pixels = data.chunks_exact(self.samples);
+            data = pixels.flat_map(|p| &p[..channels]).copied().collect();
+        }
+        let shape = Shape {
+            height: self.height,
+            width: self.width,
+            channels,
+        };
+        Image { shape, data }
+    }
+}
+
+/// Decodes an image file as it is: grey or colour, without its transparency.
+pub fn decode_plain(file: &[u8]) -> Result<Image, Error> {
+    Ok(stored(file)?.plain())
+}
+
 /// Decodes an image file.
 pub fn decode(file: &[u8], rules: Rules) -> Result<Image, Error> {
+    let stored = stored(file)?;
+    let exif = stored.exif.as_deref().filter(|_| rules.upright);
+    let orientation = exif.and_then(Orientation::from_exif_chunk);
+    let image = apply(stored, rules);
+    Ok(match orientation {
+        Some(orientation) => turn(image, orientation),
+        None => image,
+    })
+}
+
+fn stored(file: &[u8]) -> Result<Stored, Error> {
     let stored = match Format::of(file).ok_or(Error::Format)? {
         Format::Png => png::decode_stored(file).map_err(|error| match error {
             png::Error::Large(width, height) => Error::Large(width.into(), height.into()),
@@ -131,13 +165,7 @@ pub fn decode(file: &[u8], rules: Rules) -> Result<Image, Error> {
     if stored.height * stored.width == 0 {
         return Err(Error::Damaged("it has no pixels".into()));
     }
-    let exif = stored.exif.as_deref().filter(|_| rules.upright);
-    let orientation = exif.and_then(Orientation::from_exif_chunk);
-    let image = apply(stored, rules);
-    Ok(match orientation {
-        Some(orientation) => turn(image, orientation),
-        None => image,
-    })
+    Ok(stored)
 }
 
 /// Refuses an image of too many pixels, before memory is taken for them.

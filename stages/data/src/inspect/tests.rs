@@ -153,7 +153,7 @@ fn huge_labels_names_and_sheets_stay_small() {
         scale: 16,
         ..Sheet::default()
     };
-    let names = crate::classes::read(&names).unwrap();
+    let names = crate::classes::read(Some(&names)).unwrap();
     let found = inspect(&[path], &names, &options, &|_, _| Ok(())).unwrap();
     let sheet = png::decode(&found.sheet).unwrap().shape;
     assert!(sheet.height < 1100 && sheet.width < 2000, "{sheet:?}");

@@ -123,7 +123,7 @@ struct Facts {
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: CheckSplit = child.params()?;
-    let names = classes::read_optional(params.classes.as_ref().map(Input::path))?;
+    let names = classes::read(params.classes.as_ref().map(Input::path))?;
     let optional = |name, inputs: &Option<Inputs>| match inputs {
         Some(inputs) => Part::read(child, name, inputs).map(Some),
         None => Ok(None),

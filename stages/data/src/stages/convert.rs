@@ -3,20 +3,23 @@
 use std::io::{BufReader, Read};
 use std::path::Path;
 
+use rayon::prelude::*;
 use rematch_spec::convert::{Convert, Npy, Source, Tfrecord};
 use rematch_spec::input::Input;
 use rematch_spec::job::Report;
 
 use crate::child::{Child, report};
 use crate::error::StageError;
-use crate::image::Shape;
+use crate::image::{Shape, file};
 use crate::npy::Array;
 use crate::readers::cifar;
-use crate::tfrecord::{Example, Reader, Writer};
+use crate::tfrecord::{self, Example, Reader, Writer};
 use crate::{fs, png, records};
 
-/// Bytes of pixels that are in memory at once, as long as an image has no more.
+/// Bytes of pixels, or of foreign records, that are in memory at once, as long as an image has no more.
 const CHUNK: usize = 16 << 20;
+/// Foreign records that are in memory at once: photographs unpack to ten times their files.
+const RECORDS: usize = 256;
 /// Longest side of an image that is believed; the limit of our PNGs.
 const LONGEST_SIDE: u64 = 1 << 14;
 
@@ -159,36 +162,61 @@ fn cifar_binary(child: &Child, path: &Path, writer: &mut Writer) -> Result<u64, 
 
 /// Takes the image and the label out of Examples that call them something else.
 fn foreign(child: &Child, source: &Tfrecord, writer: &mut Writer) -> Result<u64, StageError> {
-    let kind = "Example with these features";
     let mut records = 0;
-    let mut data = Vec::new();
     for path in source.files.paths() {
         let mut reader = Reader::open(path)?;
-        while let Some(record) = reader.read()? {
+        let mut first = 0;
+        loop {
             child.check()?;
-            let example = Example::decode_as(record.data(), &source.image, &source.label)
-                .map_err(|e| e.to_string())
-                .and_then(|example| {
-                    png::decode(example.image).map_err(|e| e.to_string())?;
-                    let label = example.label.checked_sub(source.first_label);
-                    let label = label.filter(|label| *label >= 0).ok_or_else(|| {
-                        format!(
-                            "label {}; expected {} or more",
-                            example.label, source.first_label
-                        )
-                    })?;
-                    Ok(Example { label, ..example })
-                });
-            let example = match example {
-                Ok(example) => example,
-                Err(what) => return Err(reader.bad_record(kind, &what).into()),
-            };
-            data.clear();
-            example.encode(&mut data);
-            writer.write(&data)?;
-            records += 1;
+            let (mut chunk, mut bytes) = (Vec::new(), 0);
+            while chunk.len() < RECORDS
+                && bytes < CHUNK
+                && let Some(record) = reader.read()?
+            {
+                bytes += record.data().len();
+                chunk.push(record.data().to_vec());
+            }
+            if chunk.is_empty() {
+                break;
+            }
+            let frames: Vec<Result<Vec<u8>, String>> =
+                chunk.par_iter().map(|data| ours(source, data)).collect();
+            for (record, frame) in (first..).zip(frames) {
+                let frame = frame.map_err(|what| tfrecord::Error::Content {
+                    path: path.to_owned(),
+                    record,
+                    kind: "Example with these features",
+                    what,
+                })?;
+                writer.write_frames(&frame)?;
+            }
+            first += chunk.len() as u64;
+            records += chunk.len() as u64;
             child.progress(records, 0, "records");
         }
     }
     Ok(records)
+}
+
+/// The framed record of a foreign Example. A PNG stays the file that it is, other images become one.
+fn ours(source: &Tfrecord, data: &[u8]) -> Result<Vec<u8>, String> {
+    let example = Example::decode_as(data, &source.image, &source.label);
+    let example = example.map_err(|e| e.to_string())?;
+    let label = example.label.checked_sub(source.first_label);
+    let label = label.filter(|label| *label >= 0).ok_or_else(|| {
+        format!(
+            "label {}; expected {} or more",
+            example.label, source.first_label
+        )
+    })?;
+    let (mut frame, mut room) = (Vec::new(), Vec::new());
+    if file::Format::of(example.image) == Some(file::Format::Png) {
+        png::decode(example.image).map_err(|e| e.to_string())?;
+        Example { label, ..example }.encode(&mut room);
+        tfrecord::put_record(&mut frame, &room);
+    } else {
+        let image = file::decode_plain(example.image).map_err(|e| e.to_string())?;
+        records::put_image(&mut frame, &mut room, image.shape, &image.data, label);
+    }
+    Ok(frame)
 }

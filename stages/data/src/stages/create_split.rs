@@ -44,7 +44,7 @@ fn fixmatch(child: &Child, params: &CreateSplit) -> Result<Report, StageError> {
     let labeled = match fold(params, count(params)?, index.labels.len())? {
         Some(fold) => fold,
         None => split::labeled(&distribution, seed(params)?, count(params)?)
-            .map_err(unusable(&params.train.0))?,
+            .map_err(unusable(&params.train))?,
     };
     write_labeled(child, &index, &distribution.shares, &labeled)
 }
@@ -61,7 +61,7 @@ fn long_tailed(
         Tail::Long(cadr.lambda)
     };
     let (shares, mut labeled) = cadr::labeled(&distribution, tail, seed(params)?, count(params)?)
-        .map_err(unusable(&params.train.0))?;
+        .map_err(unusable(&params.train))?;
     if let Some(fold) = fold(params, labeled.len() as u64, index.labels.len())? {
         labeled = fold;
     }
@@ -74,7 +74,7 @@ fn disjoint(
     realmix: &RealmixSplit,
 ) -> Result<Report, StageError> {
     let index = scan(child, &params.train.0)?;
-    let unusable = unusable(&params.train.0);
+    let unusable = unusable(&params.train);
     let candidates = realmix::candidates(&index.labels, realmix.label_size, params.uniform)
         .map_err(&unusable)?;
     let size = count(params)?;
@@ -179,7 +179,7 @@ fn first_of_each(
     let size = count(params)?;
     let seed = params.seed.unwrap_or(0);
     let parts = first_k::divide(&distribution, size, first_k.valid, seed)
-        .map_err(unusable(&params.train.0))?;
+        .map_err(unusable(&params.train))?;
     if parts.labeled.len() as u64 != size {
         child.warning(format!(
             "{size} labels for {} classes are {} in all, the same for each",
@@ -217,7 +217,7 @@ fn from_list(child: &Child, params: &CreateSplit, list: &Input) -> Result<Report
 fn classes(child: &Child, params: &CreateSplit) -> Result<(Index, Distribution), StageError> {
     let index = scan(child, &params.train.0)?;
     let distribution = Distribution::of(&index.labels, params.uniform);
-    Ok((index, distribution.map_err(unusable(&params.train.0))?))
+    Ok((index, distribution.map_err(unusable(&params.train))?))
 }
 
 /// STL-10's own label set, where there is one for this many records.

@@ -11,7 +11,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: CreateTest = child.params()?;
     reorder(
         child,
-        &params.test.0,
+        &params.test,
         false,
         params.imbalance.as_ref(),
         "test",

@@ -2,7 +2,7 @@
 //! long-tailed part of them.
 
 use rematch_spec::create_unlabeled::{CreateUnlabeled, Imbalance};
-use rematch_spec::input::Input;
+use rematch_spec::input::Inputs;
 use rematch_spec::job::Report;
 
 use super::record_files::{copy, scan};
@@ -14,24 +14,18 @@ use crate::split::{self, Distribution, cadr};
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: CreateUnlabeled = child.params()?;
     let imbalance = params.imbalance.as_ref();
-    reorder(
-        child,
-        &params.train.0,
-        params.uniform,
-        imbalance,
-        "unlabeled",
-    )
+    reorder(child, &params.train, params.uniform, imbalance, "unlabeled")
 }
 
 /// Writes the records of `files` in class-proportional order to the output of that name.
 pub(super) fn reorder(
     child: &Child,
-    files: &[Input],
+    files: &Inputs,
     uniform: bool,
     imbalance: Option<&Imbalance>,
     output: &str,
 ) -> Result<Report, StageError> {
-    let index = scan(child, files)?;
+    let index = scan(child, &files.0)?;
     let distribution = Distribution::of(&index.labels, uniform).map_err(unusable(files))?;
     let (tail, order) = match imbalance {
         Some(Imbalance { lambda, size }) => {
@@ -51,17 +45,13 @@ pub(super) fn reorder(
 }
 
 /// For `map_err`: names the files in an error about their labels.
-pub(super) fn unusable(files: &[Input]) -> impl Fn(split::Error) -> StageError + '_ {
+pub(super) fn unusable(files: &Inputs) -> impl Fn(split::Error) -> StageError + '_ {
     move |error| {
-        let names: Vec<String> = files
-            .iter()
-            .map(|file| file.path().display().to_string())
-            .collect();
         let help = match error {
             split::Error::Exhausted { .. } | split::Error::Few { .. } => "ask for a smaller `size`",
             split::Error::NoneEach { .. } => "ask for at least one per class",
             split::Error::Empty | split::Error::Classes(_) => "check what wrote these files",
         };
-        StageError::failed(format!("{}: {error}", names.join(", "))).help(help)
+        StageError::failed(format!("{}: {error}", files.names())).help(help)
     }
 }

@@ -23,7 +23,7 @@ const LONGEST_NAME: usize = 100;
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Export = child.params()?;
     let paths = params.records.paths();
-    let names = classes::read_optional(params.classes.as_ref().map(Input::path))?;
+    let names = classes::read(params.classes.as_ref().map(Input::path))?;
     let records = match params.to {
         Format::Folders => folders(child, &paths, &names)?,
         Format::CifarBinary => cifar_binary(child, &paths, &names)?,

@@ -1,10 +1,9 @@
 //! `filter_classes`: the records of some classes, in their order.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use rematch_spec::filter_classes::FilterClasses;
-use rematch_spec::input::{Input, Inputs};
+use rematch_spec::input::Input;
 use rematch_spec::job::Report;
 use serde_json::json;
 
@@ -15,7 +14,7 @@ use crate::{classes, fs, json};
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: FilterClasses = child.params()?;
-    let names = classes::read_distinct(params.names.as_ref())?;
+    let names = classes::read_distinct(params.names.as_ref().map(Input::path))?;
     let kept = params.kept(&names)?;
     let labels = params.labels(&kept, &names)?;
     let index = scan(child, &params.records.0)?;
@@ -34,7 +33,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     if records.is_empty() {
         let message = format!(
             "{}: none of {} records has one of the classes {kept:?}",
-            first(&params.records).display(),
+            params.records.names(),
             index.labels.len()
         );
         return Err(StageError::failed(message).help("keep other classes, or filter other records"));
@@ -47,11 +46,6 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
         ("records", records.len() as f64),
         ("classes", kept.len() as f64),
     ]))
-}
-
-/// For messages.
-pub(super) fn first(records: &Inputs) -> &Path {
-    records.0.first().map_or(Path::new(""), Input::path)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::{classes, fs, inspect, json};
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Inspect = child.params()?;
-    let names = classes::read_optional(params.classes.as_ref().map(Input::path))?;
+    let names = classes::read(params.classes.as_ref().map(Input::path))?;
     let found = inspect::inspect(
         &params.records.paths(),
         &names,

@@ -1,9 +1,9 @@
 //! `relabel`: the same records with other labels.
 
+use rematch_spec::input::Input;
 use rematch_spec::job::Report;
 use rematch_spec::relabel::Relabel;
 
-use super::filter_classes::first;
 use super::record_files::{copy_as, scan};
 use crate::child::{Child, report};
 use crate::classes;
@@ -11,7 +11,7 @@ use crate::error::StageError;
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Relabel = child.params()?;
-    let names = classes::read_distinct(params.names.as_ref())?;
+    let names = classes::read_distinct(params.names.as_ref().map(Input::path))?;
     let map = params
         .map
         .as_ref()
@@ -26,9 +26,9 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let label = |(position, old): (usize, &i64)| {
         let new = value.or_else(|| map.as_ref()?.get(old).copied());
         let new = new.ok_or_else(|| {
-            let path = first(&params.records).display();
+            let files = params.records.names();
             StageError::failed(format!(
-                "{path}: record {position} has class {old}, which `map` does not mention"
+                "{files}: record {position} has class {old}, which `map` does not mention"
             ))
             .help(format!("to keep that class, add `{old}: {old}` to `map`"))
         })?;

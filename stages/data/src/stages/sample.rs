@@ -6,7 +6,6 @@ use rematch_spec::job::Report;
 use rematch_spec::sample::Sample;
 use serde_json::json;
 
-use super::filter_classes::first;
 use super::record_files::{copy, scan};
 use crate::child::{Child, report};
 use crate::error::StageError;
@@ -17,8 +16,8 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Sample = child.params()?;
     let index = scan(child, &params.records.0)?;
     let positions = choose(&params, &index.labels).map_err(|what| {
-        let path = first(&params.records).display();
-        StageError::failed(format!("{path}: {what}")).help("ask for a smaller `count`")
+        StageError::failed(format!("{}: {what}", params.records.names()))
+            .help("ask for a smaller `count`")
     })?;
     copy(child, &index, &positions, child.output("records")?)?;
     let document = json!({"indexes": positions});

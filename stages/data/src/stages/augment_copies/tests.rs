@@ -201,6 +201,61 @@ fn other_stages_read_a_recipe_as_they_read_its_records() {
     }
 }
 
+/// All files below a folder or file, by their paths in it.
+fn contents(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    if !path.is_dir() {
+        return vec![(path.to_owned(), fs::read(path).unwrap())];
+    }
+    let inside = fs::list(path).unwrap();
+    inside.iter().flat_map(|path| contents(path)).collect()
+}
+
+#[test]
+fn stages_that_look_at_images_see_in_a_recipe_what_they_see_in_its_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = source(folder.path(), 30);
+    let params = json!({"records": source, "copies": 3, "augment": "color", "seed": 2});
+    let file = copies(folder.path(), "a.tfrecord", params.clone()).unwrap();
+    let mut asked = params;
+    asked["virtual"] = true.into();
+    let recipe = copies(folder.path(), "set", asked).unwrap();
+    for (kind, rest) in [
+        ("inspect", json!({"sheet": {"columns": 4, "seed": 3}})),
+        ("check_split", json!({"labeled": source})),
+        ("export", json!({"to": "folders"})),
+        ("export", json!({"to": "npy"})),
+        ("export", json!({"to": "tfrecord"})),
+    ] {
+        let made = [&file, &recipe].map(|records| {
+            let work = tempfile::tempdir().unwrap();
+            let mut params = rest.clone();
+            let name = if kind == "check_split" {
+                "train"
+            } else {
+                "records"
+            };
+            params[name] = json!([&source, records, &source]);
+            let names = [
+                "report", "facts", "sheet", "folder", "classes", "images", "labels", "records",
+            ];
+            let child = Child::new(
+                job(work.path(), kind, params, &names.map(|name| (name, name))),
+                Lines::default(),
+            );
+            let report = crate::stages::run(&child).unwrap();
+            let out = work.path().join("out");
+            let files = contents(&out).into_iter();
+            let files =
+                files.map(|(path, bytes)| (path.strip_prefix(&out).unwrap().to_owned(), bytes));
+            (report.metrics, files.collect::<Vec<_>>())
+        });
+        assert!(!made[0].1.is_empty() && made[0] == made[1], "{kind} {rest}");
+    }
+    let zca = |path: &PathBuf| crate::zca::Zca::of(&[path], &|_, _| Ok(()));
+    let [a, b] = [&file, &recipe].map(|path| zca(path).unwrap());
+    assert!(a.records == 90 && a.whitening == b.whitening);
+}
+
 #[test]
 fn files_and_recipes_make_one_set_of_one_shape() {
     let folder = tempfile::tempdir().unwrap();

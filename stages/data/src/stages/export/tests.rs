@@ -1,10 +1,12 @@
 //! Round trips: what `export` writes, `convert` (or a look at the files) gives back.
 
 use proptest::prelude::*;
+use rematch_spec::images::Channels;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::child::tests::{Lines, job};
+use crate::image::file::{self, Rules};
 use crate::png;
 use crate::records::{self, Records};
 use crate::tfrecord::{self, Example};
@@ -25,7 +27,7 @@ fn run(work: &Path, kind: &str, params: Value) -> Result<Report, StageError> {
 }
 
 /// A record file of images of noise.
-fn file(work: &Path, shape: Shape, labels: &[i64]) -> std::path::PathBuf {
+fn record_file(work: &Path, shape: Shape, labels: &[i64]) -> std::path::PathBuf {
     let noise = |n: usize| (n.wrapping_mul(2_654_435_761) >> 13) as u8;
     let pixels: Vec<u8> = (0..shape.bytes() * labels.len()).map(noise).collect();
     let path = work.join("in.tfrecord");
@@ -53,7 +55,7 @@ proptest! {
     ) {
         let work = tempfile::tempdir().unwrap();
         let (work, shape) = (work.path(), shape(height, width, if colour { 3 } else { 1 }));
-        let path = file(work, shape, &labels);
+        let path = record_file(work, shape, &labels);
         run(work, "export", json!({"records": path, "to": "npy"})).unwrap();
         let out = work.join("out");
         let from = json!({"npy": {"images": out.join("images.npy"), "labels": out.join("labels.npy")}});
@@ -68,7 +70,7 @@ proptest! {
     fn binary_files_come_back_as_they_went(labels in prop::collection::vec(0_i64..256, 1..9)) {
         let work = tempfile::tempdir().unwrap();
         let work = work.path();
-        let path = file(work, cifar::SHAPE, &labels);
+        let path = record_file(work, cifar::SHAPE, &labels);
         run(work, "export", json!({"records": path, "to": "cifar_binary"})).unwrap();
         let out = work.join("out");
         run(work, "convert", json!({"from": {"cifar_binary": out.join("data.bin")}})).unwrap();
@@ -85,7 +87,7 @@ proptest! {
 fn folders_hold_the_records_own_files_by_class_and_number() {
     let work = tempfile::tempdir().unwrap();
     let work = work.path();
-    let path = file(work, shape(3, 2, 3), &[1, 0, 1, 12]);
+    let path = record_file(work, shape(3, 2, 3), &[1, 0, 1, 12]);
     let names = work.join("names.json");
     fs::write(&names, r#"{"0": "../cat", "1": "Cat", "12": ".._Cat"}"#).unwrap();
     let params = json!({"records": path, "to": "folders", "classes": names});
@@ -124,7 +126,7 @@ proptest! {
         let map: BTreeMap<String, &String> = (0..).zip(&names).map(|(n, s): (i64, _)| (n.to_string(), s)).collect();
         fs::write(&path, serde_json::to_vec(&map).unwrap()).unwrap();
         let labels: BTreeSet<i64> = (0..=names.len() as i64).collect();
-        let found = folder_names(&labels, &classes::read(&path).unwrap());
+        let found = folder_names(&labels, &classes::read(Some(&path)).unwrap());
         let lower: BTreeSet<String> = found.values().map(|n| n.to_lowercase()).collect();
         prop_assert_eq!(lower.len(), labels.len());
         for name in found.values() {
@@ -143,13 +145,13 @@ fn records_that_the_format_cannot_hold_are_named() {
             .unwrap_err()
             .to_string()
     };
-    let path = file(work, cifar::SHAPE, &[0, 256]);
+    let path = record_file(work, cifar::SHAPE, &[0, 256]);
     let found = error(&path, "cifar_binary");
     assert!(
         found.contains("record 1 ") && found.contains("label 256"),
         "{found}"
     );
-    let path = file(work, shape(4, 4, 3), &[0]);
+    let path = record_file(work, shape(4, 4, 3), &[0]);
     assert!(error(&path, "cifar_binary").contains("32×32 colour images only"));
     fs::write(&path, b"").unwrap();
     for to in ["folders", "cifar_binary", "npy", "tfrecord"] {
@@ -161,7 +163,7 @@ fn records_that_the_format_cannot_hold_are_named() {
 fn one_file_of_several_holds_their_records_verbatim() {
     let work = tempfile::tempdir().unwrap();
     let work = work.path();
-    let path = file(work, shape(2, 2, 1), &[5, 6]);
+    let path = record_file(work, shape(2, 2, 1), &[5, 6]);
     run(
         work,
         "export",
@@ -218,6 +220,68 @@ fn foreign_records_are_read_by_the_names_of_their_features() {
     .unwrap_err()
     .to_string();
     assert!(error.contains("it needs the feature `image`"), "{error}");
+}
+
+#[test]
+fn foreign_records_may_hold_other_image_files_than_png() {
+    let work = tempfile::tempdir().unwrap();
+    let (work, path) = (work.path(), work.path().join("foreign"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/image_files");
+    let read = |name: &str| fs::read(&folder.join(name)).unwrap();
+    let write = |files: &[Vec<u8>]| {
+        let mut frames = Vec::new();
+        for (label, image) in (5..).zip(files) {
+            let mut data = Vec::new();
+            Example { image, label }.encode(&mut data);
+            tfrecord::put_record(&mut frames, &data);
+        }
+        fs::write(&path, frames).unwrap();
+    };
+    let convert = || {
+        let from = json!({"tfrecord": {"files": path, "first_label": 5}});
+        run(work, "convert", json!({"from": from}))
+    };
+    let names = [
+        "subsampled.jpg",
+        "grey.jpg",
+        "rgb.bmp",
+        "alpha.webp",
+        "grey.png",
+    ];
+    let files = names.map(read);
+    write(&files);
+    assert_eq!(convert().unwrap().metrics["records"], 5.0);
+    let made = Index::scan(&[work.join("out/records.tfrecord")]).unwrap();
+    assert_eq!(made.labels, [0, 1, 2, 3, 4]);
+    for (n, name) in names.iter().enumerate() {
+        let channels = if name.starts_with("grey") {
+            Channels::Grey
+        } else {
+            Channels::Rgb
+        };
+        let rules = Rules {
+            channels,
+            ..Rules::default()
+        };
+        assert_eq!(
+            made.image(n).unwrap(),
+            file::decode(&files[n], rules).unwrap(),
+            "{name}"
+        );
+    }
+    write(&[files[0].clone(), files[0][..files[0].len() / 2].to_vec()]);
+    let error = convert().unwrap_err().to_string();
+    assert!(
+        error.contains("record 1 ") && error.contains("cut off"),
+        "{error}"
+    );
+    write(&[b"GIF89a".to_vec()]);
+    assert!(
+        convert()
+            .unwrap_err()
+            .to_string()
+            .contains("it is no PNG, JPEG, BMP or WebP file")
+    );
 }
 
 #[test]

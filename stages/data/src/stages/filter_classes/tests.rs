@@ -104,7 +104,7 @@ fn classes_go_by_name_where_names_are_given() {
     fs::write(&names, "[]").unwrap();
     let error = filter(json!(["emu", "cat"])).unwrap_err().to_string();
     assert!(
-        error.contains("classes.json is no map of class numbers to names"),
+        error.contains("classes.json: it is no map of labels to names"),
         "{error}"
     );
 }
