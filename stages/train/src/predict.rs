@@ -39,7 +39,7 @@ pub fn predict(child: &Child) -> Result<Report, StageError> {
         .read(&path, None)
         .map_err(|e| StageError::failed(e.to_string()))?;
     tensors.put(&values);
-    let names = classes::read_optional(spec.classes.as_ref().map(|c| c.path()))?;
+    let names = classes::read(spec.classes.as_ref().map(|c| c.path()))?;
     let mut output = Output::create(child, &model, &names)?;
     for source in sources(child, &spec, &model, &names)? {
         let mut at = 0;
