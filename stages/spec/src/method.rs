@@ -3,6 +3,7 @@
 
 pub mod cadr;
 pub mod fixmatch;
+pub mod realmix;
 pub mod supervised;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -15,6 +16,7 @@ use crate::recipe::Recipe;
 
 pub use cadr::Cadr;
 pub use fixmatch::Fixmatch;
+pub use realmix::Realmix;
 pub use supervised::Supervised;
 
 /// The hyper-parameters of a method, with the published defaults.
@@ -82,6 +84,7 @@ methods! {
     "supervised" Supervised,
     "fixmatch" Fixmatch,
     "cadr" Cadr,
+    "realmix" Realmix,
 }
 
 impl Method {

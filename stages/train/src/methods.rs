@@ -2,6 +2,7 @@
 
 pub mod cadr;
 pub mod fixmatch;
+pub mod realmix;
 pub mod supervised;
 
 #[cfg(test)]
