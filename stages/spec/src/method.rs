@@ -3,6 +3,7 @@
 
 pub mod cadr;
 pub mod fixmatch;
+pub mod flexmatch;
 pub mod realmix;
 pub mod supervised;
 
@@ -16,6 +17,7 @@ use crate::recipe::Recipe;
 
 pub use cadr::Cadr;
 pub use fixmatch::Fixmatch;
+pub use flexmatch::Flexmatch;
 pub use realmix::Realmix;
 pub use supervised::Supervised;
 
@@ -85,6 +87,7 @@ methods! {
     "fixmatch" Fixmatch,
     "cadr" Cadr,
     "realmix" Realmix,
+    "flexmatch" Flexmatch,
 }
 
 impl Method {

@@ -192,5 +192,6 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Box<dyn Method> {
         M::Fixmatch(spec) => Box::new(methods::fixmatch::FixMatch(spec.clone())),
         M::Cadr(spec) => Box::new(methods::cadr::Cadr::new(spec, setting)),
         M::Realmix(spec) => Box::new(methods::realmix::RealMix(spec.clone())),
+        M::Flexmatch(spec) => Box::new(methods::flexmatch::FlexMatch::new(spec, setting)),
     }
 }

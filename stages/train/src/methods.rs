@@ -2,6 +2,7 @@
 
 pub mod cadr;
 pub mod fixmatch;
+pub mod flexmatch;
 pub mod realmix;
 pub mod supervised;
 
