@@ -4,6 +4,7 @@
 pub mod cadr;
 pub mod fixmatch;
 pub mod flexmatch;
+pub mod freematch;
 pub mod realmix;
 pub mod supervised;
 
@@ -18,6 +19,7 @@ use crate::recipe::Recipe;
 pub use cadr::Cadr;
 pub use fixmatch::Fixmatch;
 pub use flexmatch::Flexmatch;
+pub use freematch::Freematch;
 pub use realmix::Realmix;
 pub use supervised::Supervised;
 
@@ -88,6 +90,7 @@ methods! {
     "cadr" Cadr,
     "realmix" Realmix,
     "flexmatch" Flexmatch,
+    "freematch" Freematch,
 }
 
 impl Method {

@@ -193,5 +193,6 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Box<dyn Method> {
         M::Cadr(spec) => Box::new(methods::cadr::Cadr::new(spec, setting)),
         M::Realmix(spec) => Box::new(methods::realmix::RealMix(spec.clone())),
         M::Flexmatch(spec) => Box::new(methods::flexmatch::FlexMatch::new(spec, setting)),
+        M::Freematch(spec) => Box::new(methods::freematch::FreeMatch::new(spec, setting)),
     }
 }

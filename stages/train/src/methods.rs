@@ -3,6 +3,7 @@
 pub mod cadr;
 pub mod fixmatch;
 pub mod flexmatch;
+pub mod freematch;
 pub mod realmix;
 pub mod supervised;
 
