@@ -6,6 +6,7 @@ pub mod fixmatch;
 pub mod flexmatch;
 pub mod freematch;
 pub mod realmix;
+pub mod softmatch;
 pub mod supervised;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -21,6 +22,7 @@ pub use fixmatch::Fixmatch;
 pub use flexmatch::Flexmatch;
 pub use freematch::Freematch;
 pub use realmix::Realmix;
+pub use softmatch::Softmatch;
 pub use supervised::Supervised;
 
 /// The hyper-parameters of a method, with the published defaults.
@@ -91,6 +93,7 @@ methods! {
     "realmix" Realmix,
     "flexmatch" Flexmatch,
     "freematch" Freematch,
+    "softmatch" Softmatch,
 }
 
 impl Method {

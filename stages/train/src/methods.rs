@@ -5,6 +5,7 @@ pub mod fixmatch;
 pub mod flexmatch;
 pub mod freematch;
 pub mod realmix;
+pub mod softmatch;
 pub mod supervised;
 
 #[cfg(test)]
