@@ -1,6 +1,7 @@
 //! The methods of `train`: one file each with its hyper-parameters and the recipe of its published
 //! runs, and the table of all.
 
+pub mod adamatch;
 pub mod cadr;
 pub mod fixmatch;
 pub mod flexmatch;
@@ -17,6 +18,7 @@ use crate::choice::{self, Choice, params};
 use crate::kind::Invalid;
 use crate::recipe::Recipe;
 
+pub use adamatch::Adamatch;
 pub use cadr::Cadr;
 pub use fixmatch::Fixmatch;
 pub use flexmatch::Flexmatch;
@@ -94,6 +96,7 @@ methods! {
     "flexmatch" Flexmatch,
     "freematch" Freematch,
     "softmatch" Softmatch,
+    "adamatch" Adamatch,
 }
 
 impl Method {

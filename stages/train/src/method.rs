@@ -195,5 +195,6 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Box<dyn Method> {
         M::Flexmatch(spec) => Box::new(methods::flexmatch::FlexMatch::new(spec, setting)),
         M::Freematch(spec) => Box::new(methods::freematch::FreeMatch::new(spec, setting)),
         M::Softmatch(spec) => Box::new(methods::softmatch::SoftMatch::new(spec, setting)),
+        M::Adamatch(spec) => Box::new(methods::adamatch::AdaMatch::new(spec, setting)),
     }
 }

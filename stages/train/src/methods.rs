@@ -1,5 +1,6 @@
 //! The methods, one file per paper.
 
+pub mod adamatch;
 pub mod cadr;
 pub mod fixmatch;
 pub mod flexmatch;
