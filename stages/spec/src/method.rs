@@ -3,6 +3,7 @@
 
 pub mod adamatch;
 pub mod cadr;
+pub mod daso;
 pub mod fixmatch;
 pub mod flexmatch;
 pub mod freematch;
@@ -20,6 +21,7 @@ use crate::recipe::Recipe;
 
 pub use adamatch::Adamatch;
 pub use cadr::Cadr;
+pub use daso::Daso;
 pub use fixmatch::Fixmatch;
 pub use flexmatch::Flexmatch;
 pub use freematch::Freematch;
@@ -97,6 +99,7 @@ methods! {
     "freematch" Freematch,
     "softmatch" Softmatch,
     "adamatch" Adamatch,
+    "daso" Daso,
 }
 
 impl Method {

@@ -196,5 +196,6 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Box<dyn Method> {
         M::Freematch(spec) => Box::new(methods::freematch::FreeMatch::new(spec, setting)),
         M::Softmatch(spec) => Box::new(methods::softmatch::SoftMatch::new(spec, setting)),
         M::Adamatch(spec) => Box::new(methods::adamatch::AdaMatch::new(spec, setting)),
+        M::Daso(spec) => Box::new(methods::daso::Daso::new(spec, setting)),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod adamatch;
 pub mod cadr;
+pub mod daso;
 pub mod fixmatch;
 pub mod flexmatch;
 pub mod freematch;
