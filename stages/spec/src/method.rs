@@ -1,7 +1,14 @@
 //! The methods of `train`: one file each with its hyper-parameters and the recipe of its published
 //! runs, and the table of all.
 
+pub mod adamatch;
+pub mod cadr;
+pub mod daso;
 pub mod fixmatch;
+pub mod flexmatch;
+pub mod freematch;
+pub mod realmix;
+pub mod softmatch;
 pub mod supervised;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -12,7 +19,14 @@ use crate::choice::{self, Choice, params};
 use crate::kind::Invalid;
 use crate::recipe::Recipe;
 
+pub use adamatch::Adamatch;
+pub use cadr::Cadr;
+pub use daso::Daso;
 pub use fixmatch::Fixmatch;
+pub use flexmatch::Flexmatch;
+pub use freematch::Freematch;
+pub use realmix::Realmix;
+pub use softmatch::Softmatch;
 pub use supervised::Supervised;
 
 /// The hyper-parameters of a method, with the published defaults.
@@ -79,6 +93,13 @@ macro_rules! methods {
 methods! {
     "supervised" Supervised,
     "fixmatch" Fixmatch,
+    "cadr" Cadr,
+    "realmix" Realmix,
+    "flexmatch" Flexmatch,
+    "freematch" Freematch,
+    "softmatch" Softmatch,
+    "adamatch" Adamatch,
+    "daso" Daso,
 }
 
 impl Method {

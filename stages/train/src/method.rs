@@ -187,9 +187,15 @@ impl Loss {
 /// The method that `spec` names.
 pub fn build(spec: &method::Method, setting: &mut Setting) -> Box<dyn Method> {
     use method::Method as M;
-    let _ = &setting;
     match spec {
         M::Supervised(spec) => Box::new(methods::supervised::Supervised(spec.clone())),
         M::Fixmatch(spec) => Box::new(methods::fixmatch::FixMatch(spec.clone())),
+        M::Cadr(spec) => Box::new(methods::cadr::Cadr::new(spec, setting)),
+        M::Realmix(spec) => Box::new(methods::realmix::RealMix(spec.clone())),
+        M::Flexmatch(spec) => Box::new(methods::flexmatch::FlexMatch::new(spec, setting)),
+        M::Freematch(spec) => Box::new(methods::freematch::FreeMatch::new(spec, setting)),
+        M::Softmatch(spec) => Box::new(methods::softmatch::SoftMatch::new(spec, setting)),
+        M::Adamatch(spec) => Box::new(methods::adamatch::AdaMatch::new(spec, setting)),
+        M::Daso(spec) => Box::new(methods::daso::Daso::new(spec, setting)),
     }
 }

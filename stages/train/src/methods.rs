@@ -1,6 +1,13 @@
 //! The methods, one file per paper.
 
+pub mod adamatch;
+pub mod cadr;
+pub mod daso;
 pub mod fixmatch;
+pub mod flexmatch;
+pub mod freematch;
+pub mod realmix;
+pub mod softmatch;
 pub mod supervised;
 
 #[cfg(test)]
@@ -104,5 +111,50 @@ pub(crate) mod testing {
         weight.zero_grad();
         loss.backward();
         weight.grad().copy()
+    }
+
+    /// The terms of a loss, in their order.
+    pub(crate) fn terms(loss: &Loss) -> Tensor {
+        let values: Vec<&Tensor> = loss.terms.iter().map(|(_, _, value)| value).collect();
+        Tensor::stack(&values, 0)
+    }
+
+    /// What a loss notes under a tag.
+    pub(crate) fn note(loss: &Loss, tag: &str) -> f64 {
+        let found = loss.notes.iter().find(|(name, _)| name == tag);
+        found.expect(tag).1.double_value(&[])
+    }
+
+    /// Refuses numbers that are not those expected, in order, to `within`.
+    pub(crate) fn close(found: &Tensor, expected: &[f64], within: f64) {
+        let found = Vec::<f64>::try_from(found.detach().flatten(0, -1).to_kind(Kind::Double));
+        let found = found.unwrap();
+        let right = found
+            .iter()
+            .zip(expected)
+            .all(|(a, b)| (a - b).abs() < within);
+        assert!(
+            right && found.len() == expected.len(),
+            "{found:?} for {expected:?}"
+        );
+    }
+
+    /// How much of the loss's gradient arrives at each view, those of labeled images first.
+    pub(crate) fn reached(method: &mut dyn Method, mut batch: Batch) -> Vec<f64> {
+        let network = identity(batch.x[0].size()[3]);
+        let teacher = network.teacher(false);
+        for view in batch.x.iter_mut().chain(&mut batch.u) {
+            *view = view.copy().set_requires_grad(true);
+        }
+        // At an end of the run, where no weight is still 0.
+        let step = Step {
+            number: 99,
+            ..step(&network, &teacher)
+        };
+        method.loss(&step, &batch).total().backward();
+        let views = batch.x.iter().chain(&batch.u);
+        views
+            .map(|view| view.grad().abs().sum(Kind::Double).double_value(&[]))
+            .collect()
     }
 }
