@@ -1,0 +1,82 @@
+//! Every pipeline that trains, run for a few steps on generated images in place of its dataset.
+//!
+//! The runner is another package's program; `cargo test --workspace` builds it first. Where it is not
+//! there these tests say so and do nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What makes any of them small.
+const TINY: &[&str] = &[
+    "axis.seed=[1]",
+    "steps=3",
+    "report=2",
+    "train.network={resnet: {filters: 2, repeat: 1, scales: 1}}",
+    "train.batch=4",
+    "train.resources.gpus=0",
+];
+/// Generated images in place of a download.
+const SHAPES: &[&str] = &[
+    "dataset.dataset=shapes",
+    "dataset.train_images=600",
+    "dataset.test_images=20",
+];
+
+/// Pipelines below `pipelines/`, with what else to set.
+const PIPELINES: &[(&str, &[&[&str]])] = &[
+    (
+        "fixmatch/benchmark",
+        &[
+            TINY,
+            SHAPES,
+            &[
+                "axis.dataset=[{name: cifar10, filters: 2, weight_decay: 0.0005}]",
+                "axis.labels=[250]",
+            ],
+        ],
+    ),
+    ("fixmatch/ablations", &[TINY, SHAPES, &["labels=20"]]),
+];
+
+fn programs() -> Option<PathBuf> {
+    // target/debug/deps/pipelines-… is this program.
+    let folder = std::env::current_exe().ok()?;
+    let folder = folder.parent()?.parent()?.to_owned();
+    let there = |name: &str| folder.join(name).is_file();
+    if there("rematch") && there("rematch-train") {
+        return Some(folder);
+    }
+    eprintln!("skipped: {} has no rematch and rematch-train", folder.display());
+    None
+}
+
+fn run(programs: &Path, pipeline: &str, sets: &[&[&str]]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
+    let place = tempfile::tempdir().unwrap();
+    let mut command = Command::new(programs.join("rematch"));
+    command
+        .arg("run")
+        .arg(root.join(format!("{pipeline}.yaml")))
+        .current_dir(place.path())
+        .env("REMATCH_STORE", place.path().join("store"))
+        .env("NO_COLOR", "1");
+    for set in sets.iter().flat_map(|sets| sets.iter()) {
+        command.args(["--set", set]);
+    }
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{pipeline}:\n{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn every_pipeline_that_trains_runs() {
+    let Some(programs) = programs() else { return };
+    for (pipeline, sets) in PIPELINES {
+        run(&programs, pipeline, sets);
+    }
+}
