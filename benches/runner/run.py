@@ -69,7 +69,7 @@ def main():
         for n, plan in (QUICK if args.quick else SIZES).items():
             if not args.sizes or projects.jobs(n) in args.sizes:
                 sizes[projects.jobs(n)] = size(n, plan, programs, work)
-        hashed = None if args.sizes else hashing.measured(args.hasher, work, args.quick)
+        hashed = None if args.sizes else hashing.measured(args.hasher, args.rematch, work, args.quick)
         disk = disk_of(work)
     finally:
         if args.keep:

@@ -55,12 +55,12 @@ def text(facts):
             for name, sides in hashed[kind].items():
                 other = sides.get("b3sum --no-mmap", {})
                 rows[f"{what}, {name}"] = [
-                    f"{sides['rematch']['wall']['median'] * 1000:,.0f} ms",
-                    f"{sides['b3sum']['wall']['median'] * 1000:,.0f} ms",
+                    cell(sides["rematch"]),
+                    cell(sides["b3sum"]),
                     str(sides["b3sum"]["our_rate"]["median"]),
                     str(other["our_rate"]["median"]) if other else "",
                 ]
-        parts.append("Hashing, wall time:\n\n" + table(["rematch", "b3sum", "our rate over its", "over `b3sum --no-mmap`'s"], rows))
+        parts.append("Hashing, median wall time / CPU time:\n\n" + table(["rematch", "b3sum", "our rate over its", "over `b3sum --no-mmap`'s"], rows))
     rows = {target["target"]: [goal(target), target["goal"], target["verdict"]] for target in facts["targets"]}
     parts.append("Targets:\n\n" + table(["figure", "goal", ""], rows))
     return "\n\n".join(parts) + "\n"
