@@ -155,6 +155,19 @@ mod check {
         wanted(name, (1..=1000).contains(&value), message)
     }
 
+    /// Views of an image.
+    pub fn views(name: &str, value: usize) -> Result<(), Invalid> {
+        wanted(name, (1..=64).contains(&value), "expected 1 to 64 views")
+    }
+
+    /// A share of each class, to be rescaled.
+    pub fn distribution(name: &str, values: &[f64]) -> Result<(), Invalid> {
+        let shares = values.iter().all(|v| v.is_finite() && *v >= 0.0);
+        let sum: f64 = values.iter().sum();
+        let message = "expected a number of 0 or more for each class, not all 0";
+        wanted(name, shares && sum > 0.0 && sum.is_finite(), message)
+    }
+
     fn wanted(name: &str, right: bool, message: &str) -> Result<(), Invalid> {
         if right {
             Ok(())

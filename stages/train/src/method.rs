@@ -1,6 +1,7 @@
 //! What a method is: the views it looks at and its loss. The loop, the network, the optimizer and the
 //! augmentation are the same for all, and no method knows them.
 
+use rematch_data::child::StageError;
 use rematch_data::rng::{Purpose, Stream};
 use rematch_spec::method;
 use tch::{Device, Tensor};
@@ -185,11 +186,14 @@ impl Loss {
 }
 
 /// The method that `spec` names.
-pub fn build(spec: &method::Method, setting: &mut Setting) -> Box<dyn Method> {
+///
+/// # Errors
+/// Hyper-parameters that do not fit the data.
+pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Method>, StageError> {
     use method::Method as M;
-    let _ = &setting;
-    match spec {
+    let method: Box<dyn Method> = match spec {
         M::Supervised(spec) => Box::new(methods::supervised::Supervised(spec.clone())),
         M::Fixmatch(spec) => Box::new(methods::fixmatch::FixMatch(spec.clone())),
-    }
+    };
+    Ok(method)
 }

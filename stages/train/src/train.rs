@@ -73,7 +73,7 @@ pub fn train(child: &Child) -> Result<Report, StageError> {
             device,
             memory: &mut memory,
         },
-    );
+    )?;
     let views = method.views();
     data.check_sizes(recipe.batch, views)?;
     child.check()?;
