@@ -4,6 +4,8 @@
 pub mod fixmatch;
 pub mod supervised;
 
+pub mod mixmatch;
+
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -14,6 +16,8 @@ use crate::recipe::Recipe;
 
 pub use fixmatch::Fixmatch;
 pub use supervised::Supervised;
+
+pub use mixmatch::Mixmatch;
 
 /// The hyper-parameters of a method, with the published defaults.
 pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema {
@@ -79,6 +83,7 @@ macro_rules! methods {
 methods! {
     "supervised" Supervised,
     "fixmatch" Fixmatch,
+    "mixmatch" Mixmatch,
 }
 
 impl Method {

@@ -194,6 +194,7 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Met
     let method: Box<dyn Method> = match spec {
         M::Supervised(spec) => Box::new(methods::supervised::Supervised(spec.clone())),
         M::Fixmatch(spec) => Box::new(methods::fixmatch::FixMatch(spec.clone())),
+        M::Mixmatch(spec) => Box::new(methods::mixmatch::MixMatch(spec.clone())),
     };
     Ok(method)
 }

@@ -3,6 +3,8 @@
 pub mod fixmatch;
 pub mod supervised;
 
+pub mod mixmatch;
+
 #[cfg(test)]
 pub(crate) mod testing {
     use crate::batch_norm::Bn;
