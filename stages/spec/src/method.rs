@@ -5,6 +5,7 @@ pub mod fixmatch;
 pub mod supervised;
 
 pub mod mixmatch;
+pub mod remixmatch;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
@@ -18,6 +19,7 @@ pub use fixmatch::Fixmatch;
 pub use supervised::Supervised;
 
 pub use mixmatch::Mixmatch;
+pub use remixmatch::Remixmatch;
 
 /// The hyper-parameters of a method, with the published defaults.
 pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema {
@@ -84,6 +86,7 @@ methods! {
     "supervised" Supervised,
     "fixmatch" Fixmatch,
     "mixmatch" Mixmatch,
+    "remixmatch" Remixmatch,
 }
 
 impl Method {

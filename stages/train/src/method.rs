@@ -195,6 +195,7 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Met
         M::Supervised(spec) => Box::new(methods::supervised::Supervised(spec.clone())),
         M::Fixmatch(spec) => Box::new(methods::fixmatch::FixMatch(spec.clone())),
         M::Mixmatch(spec) => Box::new(methods::mixmatch::MixMatch(spec.clone())),
+        M::Remixmatch(spec) => Box::new(methods::remixmatch::ReMixMatch::new(spec, setting)?),
     };
     Ok(method)
 }

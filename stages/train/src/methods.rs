@@ -4,6 +4,7 @@ pub mod fixmatch;
 pub mod supervised;
 
 pub mod mixmatch;
+pub mod remixmatch;
 
 #[cfg(test)]
 pub(crate) mod testing {
