@@ -6,6 +6,7 @@ pub mod supervised;
 
 pub mod mixmatch;
 pub mod remixmatch;
+pub mod uda;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
@@ -20,6 +21,7 @@ pub use supervised::Supervised;
 
 pub use mixmatch::Mixmatch;
 pub use remixmatch::Remixmatch;
+pub use uda::Uda;
 
 /// The hyper-parameters of a method, with the published defaults.
 pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema {
@@ -87,6 +89,7 @@ methods! {
     "fixmatch" Fixmatch,
     "mixmatch" Mixmatch,
     "remixmatch" Remixmatch,
+    "uda" Uda,
 }
 
 impl Method {

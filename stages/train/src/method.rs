@@ -196,6 +196,7 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Met
         M::Fixmatch(spec) => Box::new(methods::fixmatch::FixMatch(spec.clone())),
         M::Mixmatch(spec) => Box::new(methods::mixmatch::MixMatch(spec.clone())),
         M::Remixmatch(spec) => Box::new(methods::remixmatch::ReMixMatch::new(spec, setting)?),
+        M::Uda(spec) => Box::new(methods::uda::Uda(spec.clone())),
     };
     Ok(method)
 }

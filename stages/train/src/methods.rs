@@ -5,6 +5,7 @@ pub mod supervised;
 
 pub mod mixmatch;
 pub mod remixmatch;
+pub mod uda;
 
 #[cfg(test)]
 pub(crate) mod testing {
