@@ -4,6 +4,7 @@
 pub mod fixmatch;
 pub mod supervised;
 
+pub mod mean_teacher;
 pub mod mixmatch;
 pub mod remixmatch;
 pub mod uda;
@@ -19,6 +20,7 @@ use crate::recipe::Recipe;
 pub use fixmatch::Fixmatch;
 pub use supervised::Supervised;
 
+pub use mean_teacher::MeanTeacher;
 pub use mixmatch::Mixmatch;
 pub use remixmatch::Remixmatch;
 pub use uda::Uda;
@@ -90,6 +92,7 @@ methods! {
     "mixmatch" Mixmatch,
     "remixmatch" Remixmatch,
     "uda" Uda,
+    "mean_teacher" MeanTeacher,
 }
 
 impl Method {

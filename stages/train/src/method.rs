@@ -197,6 +197,7 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Met
         M::Mixmatch(spec) => Box::new(methods::mixmatch::MixMatch(spec.clone())),
         M::Remixmatch(spec) => Box::new(methods::remixmatch::ReMixMatch::new(spec, setting)?),
         M::Uda(spec) => Box::new(methods::uda::Uda(spec.clone())),
+        M::MeanTeacher(spec) => Box::new(methods::mean_teacher::MeanTeacher(spec.clone())),
     };
     Ok(method)
 }
