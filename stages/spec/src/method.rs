@@ -6,6 +6,7 @@ pub mod supervised;
 
 pub mod mean_teacher;
 pub mod mixmatch;
+pub mod pi_model;
 pub mod remixmatch;
 pub mod uda;
 
@@ -22,6 +23,7 @@ pub use supervised::Supervised;
 
 pub use mean_teacher::MeanTeacher;
 pub use mixmatch::Mixmatch;
+pub use pi_model::PiModel;
 pub use remixmatch::Remixmatch;
 pub use uda::Uda;
 
@@ -93,6 +95,7 @@ methods! {
     "remixmatch" Remixmatch,
     "uda" Uda,
     "mean_teacher" MeanTeacher,
+    "pi_model" PiModel,
 }
 
 impl Method {

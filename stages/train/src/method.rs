@@ -198,6 +198,7 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Met
         M::Remixmatch(spec) => Box::new(methods::remixmatch::ReMixMatch::new(spec, setting)?),
         M::Uda(spec) => Box::new(methods::uda::Uda(spec.clone())),
         M::MeanTeacher(spec) => Box::new(methods::mean_teacher::MeanTeacher(spec.clone())),
+        M::PiModel(spec) => Box::new(methods::pi_model::PiModel(spec.clone())),
     };
     Ok(method)
 }

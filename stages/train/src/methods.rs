@@ -5,6 +5,7 @@ pub mod supervised;
 
 pub mod mean_teacher;
 pub mod mixmatch;
+pub mod pi_model;
 pub mod remixmatch;
 pub mod uda;
 
