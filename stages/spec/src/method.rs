@@ -7,6 +7,7 @@ pub mod supervised;
 pub mod mean_teacher;
 pub mod mixmatch;
 pub mod pi_model;
+pub mod pseudo_label;
 pub mod remixmatch;
 pub mod uda;
 
@@ -24,6 +25,7 @@ pub use supervised::Supervised;
 pub use mean_teacher::MeanTeacher;
 pub use mixmatch::Mixmatch;
 pub use pi_model::PiModel;
+pub use pseudo_label::PseudoLabel;
 pub use remixmatch::Remixmatch;
 pub use uda::Uda;
 
@@ -96,6 +98,7 @@ methods! {
     "uda" Uda,
     "mean_teacher" MeanTeacher,
     "pi_model" PiModel,
+    "pseudo_label" PseudoLabel,
 }
 
 impl Method {

@@ -199,6 +199,7 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Met
         M::Uda(spec) => Box::new(methods::uda::Uda(spec.clone())),
         M::MeanTeacher(spec) => Box::new(methods::mean_teacher::MeanTeacher(spec.clone())),
         M::PiModel(spec) => Box::new(methods::pi_model::PiModel(spec.clone())),
+        M::PseudoLabel(spec) => Box::new(methods::pseudo_label::PseudoLabel(spec.clone())),
     };
     Ok(method)
 }
