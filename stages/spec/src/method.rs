@@ -4,6 +4,7 @@
 pub mod fixmatch;
 pub mod supervised;
 
+pub mod ict;
 pub mod mean_teacher;
 pub mod mixmatch;
 pub mod pi_model;
@@ -22,6 +23,7 @@ use crate::recipe::Recipe;
 pub use fixmatch::Fixmatch;
 pub use supervised::Supervised;
 
+pub use ict::Ict;
 pub use mean_teacher::MeanTeacher;
 pub use mixmatch::Mixmatch;
 pub use pi_model::PiModel;
@@ -99,6 +101,7 @@ methods! {
     "mean_teacher" MeanTeacher,
     "pi_model" PiModel,
     "pseudo_label" PseudoLabel,
+    "ict" Ict,
 }
 
 impl Method {

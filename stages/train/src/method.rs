@@ -200,6 +200,7 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Met
         M::MeanTeacher(spec) => Box::new(methods::mean_teacher::MeanTeacher(spec.clone())),
         M::PiModel(spec) => Box::new(methods::pi_model::PiModel(spec.clone())),
         M::PseudoLabel(spec) => Box::new(methods::pseudo_label::PseudoLabel(spec.clone())),
+        M::Ict(spec) => Box::new(methods::ict::Ict(spec.clone())),
     };
     Ok(method)
 }

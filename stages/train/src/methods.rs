@@ -3,6 +3,7 @@
 pub mod fixmatch;
 pub mod supervised;
 
+pub mod ict;
 pub mod mean_teacher;
 pub mod mixmatch;
 pub mod pi_model;
