@@ -11,6 +11,7 @@ pub mod pi_model;
 pub mod pseudo_label;
 pub mod remixmatch;
 pub mod uda;
+pub mod vat;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
@@ -30,6 +31,7 @@ pub use pi_model::PiModel;
 pub use pseudo_label::PseudoLabel;
 pub use remixmatch::Remixmatch;
 pub use uda::Uda;
+pub use vat::Vat;
 
 /// The hyper-parameters of a method, with the published defaults.
 pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema {
@@ -102,6 +104,7 @@ methods! {
     "pi_model" PiModel,
     "pseudo_label" PseudoLabel,
     "ict" Ict,
+    "vat" Vat,
 }
 
 impl Method {

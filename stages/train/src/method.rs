@@ -201,6 +201,7 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Met
         M::PiModel(spec) => Box::new(methods::pi_model::PiModel(spec.clone())),
         M::PseudoLabel(spec) => Box::new(methods::pseudo_label::PseudoLabel(spec.clone())),
         M::Ict(spec) => Box::new(methods::ict::Ict(spec.clone())),
+        M::Vat(spec) => Box::new(methods::vat::Vat(spec.clone())),
     };
     Ok(method)
 }

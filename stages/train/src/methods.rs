@@ -10,6 +10,7 @@ pub mod pi_model;
 pub mod pseudo_label;
 pub mod remixmatch;
 pub mod uda;
+pub mod vat;
 
 #[cfg(test)]
 pub(crate) mod testing {
