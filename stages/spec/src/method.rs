@@ -7,6 +7,7 @@ pub mod supervised;
 pub mod ict;
 pub mod mean_teacher;
 pub mod mixmatch;
+pub mod mixup;
 pub mod pi_model;
 pub mod pseudo_label;
 pub mod remixmatch;
@@ -27,6 +28,7 @@ pub use supervised::Supervised;
 pub use ict::Ict;
 pub use mean_teacher::MeanTeacher;
 pub use mixmatch::Mixmatch;
+pub use mixup::Mixup;
 pub use pi_model::PiModel;
 pub use pseudo_label::PseudoLabel;
 pub use remixmatch::Remixmatch;
@@ -105,6 +107,7 @@ methods! {
     "pseudo_label" PseudoLabel,
     "ict" Ict,
     "vat" Vat,
+    "mixup" Mixup,
 }
 
 impl Method {

@@ -202,6 +202,7 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Met
         M::PseudoLabel(spec) => Box::new(methods::pseudo_label::PseudoLabel(spec.clone())),
         M::Ict(spec) => Box::new(methods::ict::Ict(spec.clone())),
         M::Vat(spec) => Box::new(methods::vat::Vat(spec.clone())),
+        M::Mixup(spec) => Box::new(methods::mixup::Mixup(spec.clone())),
     };
     Ok(method)
 }

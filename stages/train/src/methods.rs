@@ -6,6 +6,7 @@ pub mod supervised;
 pub mod ict;
 pub mod mean_teacher;
 pub mod mixmatch;
+pub mod mixup;
 pub mod pi_model;
 pub mod pseudo_label;
 pub mod remixmatch;
