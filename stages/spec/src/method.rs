@@ -4,6 +4,7 @@
 pub mod fixmatch;
 pub mod supervised;
 
+pub mod fs_mixup;
 pub mod ict;
 pub mod mean_teacher;
 pub mod mixmatch;
@@ -25,6 +26,7 @@ use crate::recipe::Recipe;
 pub use fixmatch::Fixmatch;
 pub use supervised::Supervised;
 
+pub use fs_mixup::FsMixup;
 pub use ict::Ict;
 pub use mean_teacher::MeanTeacher;
 pub use mixmatch::Mixmatch;
@@ -108,6 +110,7 @@ methods! {
     "ict" Ict,
     "vat" Vat,
     "mixup" Mixup,
+    "fs_mixup" FsMixup,
 }
 
 impl Method {

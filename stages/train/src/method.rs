@@ -203,6 +203,7 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Met
         M::Ict(spec) => Box::new(methods::ict::Ict(spec.clone())),
         M::Vat(spec) => Box::new(methods::vat::Vat(spec.clone())),
         M::Mixup(spec) => Box::new(methods::mixup::Mixup(spec.clone())),
+        M::FsMixup(spec) => Box::new(methods::fs_mixup::FsMixup::new(spec, setting)),
     };
     Ok(method)
 }

@@ -3,6 +3,7 @@
 pub mod fixmatch;
 pub mod supervised;
 
+pub mod fs_mixup;
 pub mod ict;
 pub mod mean_teacher;
 pub mod mixmatch;
