@@ -181,3 +181,72 @@ pub(crate) mod testing {
         weight.grad().copy()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use rematch_spec::method::Method as Spec;
+    use tch::{Device, Tensor};
+
+    use super::testing::{batch_of, method, step};
+    use crate::batch_norm::Bn;
+    use crate::network::{Body, Network};
+
+    /// What batch norm was told in each pass, in order.
+    type Passes = Arc<Mutex<Vec<Bn>>>;
+
+    struct Spy(Passes);
+    impl Body for Spy {
+        fn forward(&self, x: &Tensor, bn: Bn) -> Tensor {
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(bn);
+            x.flatten(1, -1)
+        }
+        fn features(&self) -> i64 {
+            3
+        }
+    }
+
+    #[test]
+    fn running_statistics_follow_the_passes_that_they_follow_in_the_originals() {
+        use Bn::{Observe as O, Update as U};
+        // The table of spec/fixmatch.md 6; passes in the order of the code.
+        for (name, expected) in [
+            ("fixmatch", vec![U]),
+            ("uda", vec![U]),
+            ("mixmatch", vec![O, O, U, O, O]),
+            // Rotations, the strong view, the weak one, and the last of three mixed batches.
+            ("remixmatch", vec![O, O, O, O, O, U]),
+            ("mean_teacher", vec![U, O, O]),
+            ("pi_model", vec![U, O, O]),
+            ("pseudo_label", vec![U, O]),
+            ("ict", vec![U, O, O]),
+            ("vat", vec![U, O, O, O]),
+            ("mixup", vec![O, U, O]),
+            ("fs_mixup", vec![U]),
+        ] {
+            let (mut method, _memory) = method(&Spec::named(name).unwrap());
+            let passes = Passes::default();
+            let spy = Arc::clone(&passes);
+            let heads = method.heads(3);
+            let student = Network::with_body(1, Device::Cpu, false, 3, &heads, move |_| {
+                Box::new(Spy(Arc::clone(&spy)))
+            });
+            let teacher = student.teacher(false);
+            let mut batch = batch_of(4, 3, &[1.3, 0.4]);
+            batch.u.truncate(method.views().unlabeled);
+            if name == "remixmatch" {
+                // A square that has three features: one pixel of three channels.
+                let square = |x: &Tensor| x.view([4, 3, 1, 1]);
+                batch.x = batch.x.iter().map(square).collect();
+                batch.u = batch.u.iter().map(square).collect();
+            }
+            let _ = method.loss(&step(&student, &teacher), &batch);
+            let found = passes.lock().unwrap_or_else(PoisonError::into_inner);
+            assert_eq!(*found, expected, "{name}");
+        }
+    }
+}
