@@ -7,9 +7,19 @@ pub mod daso;
 pub mod fixmatch;
 pub mod flexmatch;
 pub mod freematch;
+pub mod fs_mixup;
+pub mod ict;
+pub mod mean_teacher;
+pub mod mixmatch;
+pub mod mixup;
+pub mod pi_model;
+pub mod pseudo_label;
 pub mod realmix;
+pub mod remixmatch;
 pub mod softmatch;
 pub mod supervised;
+pub mod uda;
+pub mod vat;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
@@ -25,9 +35,19 @@ pub use daso::Daso;
 pub use fixmatch::Fixmatch;
 pub use flexmatch::Flexmatch;
 pub use freematch::Freematch;
+pub use fs_mixup::FsMixup;
+pub use ict::Ict;
+pub use mean_teacher::MeanTeacher;
+pub use mixmatch::Mixmatch;
+pub use mixup::Mixup;
+pub use pi_model::PiModel;
+pub use pseudo_label::PseudoLabel;
 pub use realmix::Realmix;
+pub use remixmatch::Remixmatch;
 pub use softmatch::Softmatch;
 pub use supervised::Supervised;
+pub use uda::Uda;
+pub use vat::Vat;
 
 /// The hyper-parameters of a method, with the published defaults.
 pub trait Settings: Default + Serialize + DeserializeOwned + JsonSchema {
@@ -92,13 +112,23 @@ macro_rules! methods {
 
 methods! {
     "supervised" Supervised,
+    "fs_mixup" FsMixup,
+    "pi_model" PiModel,
+    "pseudo_label" PseudoLabel,
+    "mean_teacher" MeanTeacher,
+    "vat" Vat,
+    "ict" Ict,
+    "mixup" Mixup,
+    "mixmatch" Mixmatch,
+    "remixmatch" Remixmatch,
+    "uda" Uda,
     "fixmatch" Fixmatch,
-    "cadr" Cadr,
     "realmix" Realmix,
+    "cadr" Cadr,
     "flexmatch" Flexmatch,
+    "adamatch" Adamatch,
     "freematch" Freematch,
     "softmatch" Softmatch,
-    "adamatch" Adamatch,
     "daso" Daso,
 }
 
@@ -174,6 +204,19 @@ mod check {
     pub fn ratio(name: &str, value: usize) -> Result<(), Invalid> {
         let message = "expected 1 to 1000 unlabeled images per labeled one";
         wanted(name, (1..=1000).contains(&value), message)
+    }
+
+    /// Views of an image.
+    pub fn views(name: &str, value: usize) -> Result<(), Invalid> {
+        wanted(name, (1..=64).contains(&value), "expected 1 to 64 views")
+    }
+
+    /// A share of each class, to be rescaled.
+    pub fn distribution(name: &str, values: &[f64]) -> Result<(), Invalid> {
+        let shares = values.iter().all(|v| v.is_finite() && *v >= 0.0);
+        let sum: f64 = values.iter().sum();
+        let message = "expected a number of 0 or more for each class, not all 0";
+        wanted(name, shares && sum > 0.0 && sum.is_finite(), message)
     }
 
     fn wanted(name: &str, right: bool, message: &str) -> Result<(), Invalid> {

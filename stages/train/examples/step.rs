@@ -91,7 +91,8 @@ fn main() {
         device,
         memory: &mut memory,
     };
-    let mut fixmatch = build(&method::Method::Fixmatch(settings), &mut setting);
+    let mut fixmatch =
+        build(&method::Method::Fixmatch(settings), &mut setting).expect("FixMatch fits any data");
     let optimizer = Optimizer::new(&optimizer::Optimizer::default(), &student);
     let ema = Ema::new(&student, &teacher, 0.999);
     let images = |count: i64| {

@@ -1,6 +1,7 @@
 //! What a method is: the views it looks at and its loss. The loop, the network, the optimizer and the
 //! augmentation are the same for all, and no method knows them.
 
+use rematch_data::child::StageError;
 use rematch_data::rng::{Purpose, Stream};
 use rematch_spec::method;
 use tch::{Device, Tensor};
@@ -185,17 +186,31 @@ impl Loss {
 }
 
 /// The method that `spec` names.
-pub fn build(spec: &method::Method, setting: &mut Setting) -> Box<dyn Method> {
+///
+/// # Errors
+/// Hyper-parameters that do not fit the data.
+pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Method>, StageError> {
     use method::Method as M;
-    match spec {
+    let method: Box<dyn Method> = match spec {
         M::Supervised(spec) => Box::new(methods::supervised::Supervised(spec.clone())),
+        M::FsMixup(spec) => Box::new(methods::fs_mixup::FsMixup::new(spec, setting)),
+        M::PiModel(spec) => Box::new(methods::pi_model::PiModel(spec.clone())),
+        M::PseudoLabel(spec) => Box::new(methods::pseudo_label::PseudoLabel(spec.clone())),
+        M::MeanTeacher(spec) => Box::new(methods::mean_teacher::MeanTeacher(spec.clone())),
+        M::Vat(spec) => Box::new(methods::vat::Vat(spec.clone())),
+        M::Ict(spec) => Box::new(methods::ict::Ict(spec.clone())),
+        M::Mixup(spec) => Box::new(methods::mixup::Mixup(spec.clone())),
+        M::Mixmatch(spec) => Box::new(methods::mixmatch::MixMatch(spec.clone())),
+        M::Remixmatch(spec) => Box::new(methods::remixmatch::ReMixMatch::new(spec, setting)?),
+        M::Uda(spec) => Box::new(methods::uda::Uda(spec.clone())),
         M::Fixmatch(spec) => Box::new(methods::fixmatch::FixMatch(spec.clone())),
-        M::Cadr(spec) => Box::new(methods::cadr::Cadr::new(spec, setting)),
         M::Realmix(spec) => Box::new(methods::realmix::RealMix(spec.clone())),
+        M::Cadr(spec) => Box::new(methods::cadr::Cadr::new(spec, setting)),
         M::Flexmatch(spec) => Box::new(methods::flexmatch::FlexMatch::new(spec, setting)),
+        M::Adamatch(spec) => Box::new(methods::adamatch::AdaMatch::new(spec, setting)),
         M::Freematch(spec) => Box::new(methods::freematch::FreeMatch::new(spec, setting)),
         M::Softmatch(spec) => Box::new(methods::softmatch::SoftMatch::new(spec, setting)),
-        M::Adamatch(spec) => Box::new(methods::adamatch::AdaMatch::new(spec, setting)),
         M::Daso(spec) => Box::new(methods::daso::Daso::new(spec, setting)),
-    }
+    };
+    Ok(method)
 }

@@ -1,5 +1,6 @@
 //! What a trained network is, apart from its weights: enough to build it again. Checkpoints hold it.
 
+use rematch_data::child::StageError;
 use rematch_spec::method::Method as MethodSpec;
 use rematch_spec::network::Network as NetworkSpec;
 use rematch_spec::recipe::{Normalize, Recipe};
@@ -61,7 +62,10 @@ impl Model {
     }
 
     /// Builds it with fresh weights, drawn from `seed`; `bf16` as in [`Network`].
-    pub fn build(&self, seed: u64, device: Device, bf16: bool) -> Built {
+    ///
+    /// # Errors
+    /// Hyper-parameters that do not fit the images.
+    pub fn build(&self, seed: u64, device: Device, bf16: bool) -> Result<Built, StageError> {
         let features = networks::features(&self.network, self.shape);
         let mut memory = Memory::new(device);
         let method = method::build(
@@ -75,15 +79,15 @@ impl Model {
                 device,
                 memory: &mut memory,
             },
-        );
+        )?;
         let heads = method.heads(features);
         let student = Network::new(&self.network, self.shape, seed, device, bf16, &heads);
         let teacher = student.teacher(self.ema_statistics);
-        Built {
+        Ok(Built {
             method,
             student,
             teacher,
             memory,
-        }
+        })
     }
 }

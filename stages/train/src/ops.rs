@@ -7,6 +7,7 @@ use tch::{Kind, Reduction, Tensor};
 
 use crate::batch_norm::Bn;
 use crate::network::Network;
+use crate::shim;
 
 /// Cross-entropy of each row of logits against its class, N.
 pub fn cross_entropy(z: &Tensor, y: &Tensor) -> Tensor {
@@ -21,6 +22,12 @@ pub fn soft_cross_entropy(z: &Tensor, p: &Tensor) -> Tensor {
 /// KL(p ‖ softmax(z)) of each row, N; p log p is 0 where p is.
 pub fn kl(p: &Tensor, z: &Tensor) -> Tensor {
     sum(&(p * (p.clamp_min(1e-30).log() - log_softmax(z))))
+}
+
+/// KL(softmax(a) ‖ softmax(b)) of each row, N; both may learn from it.
+pub fn kl_of_logits(a: &Tensor, b: &Tensor) -> Tensor {
+    let log = log_softmax(a);
+    sum(&(log.exp() * (&log - log_softmax(b))))
 }
 
 /// Entropy of softmax(z) of each row, N.
@@ -59,6 +66,11 @@ pub fn mean(values: &Tensor) -> Tensor {
     values.mean(Kind::Float)
 }
 
+/// Mean over everything of (a − b)².
+pub fn mean_square(a: &Tensor, b: &Tensor) -> Tensor {
+    mean(&(a - b).square())
+}
+
 /// Sum over the last axis.
 pub fn sum(values: &Tensor) -> Tensor {
     values.sum_dim_intlist([-1_i64].as_slice(), false, Kind::Float)
@@ -67,6 +79,11 @@ pub fn sum(values: &Tensor) -> Tensor {
 /// Mean over the batch, N×K to K.
 pub fn batch_mean(p: &Tensor) -> Tensor {
     p.mean_dim([0_i64].as_slice(), false, Kind::Float)
+}
+
+/// Mean of several tensors of one shape.
+pub fn average(several: &[Tensor]) -> Tensor {
+    Tensor::stack(several, 0).mean_dim([0_i64].as_slice(), false, Kind::Float)
 }
 
 /// The highest probability of each row and its class.
@@ -93,7 +110,18 @@ pub fn mix_shares(stream: &mut Stream, beta: f64, like: &Tensor) -> Tensor {
             share.max(1.0 - share) as f32
         })
         .collect();
-    column(&Tensor::from_slice(&shares).to_device(like.device()), like)
+    column(&upload(&Tensor::from_slice(&shares), like), like)
+}
+
+/// The same share for every row.
+pub fn mix_share(stream: &mut Stream, beta: f64, like: &Tensor) -> Tensor {
+    mix_shares(stream, beta, &like.narrow(0, 0, 1))
+}
+
+/// Numbers that were drawn here, on the device of `like`, without waiting for what it is doing.
+fn upload(drawn: &Tensor, like: &Tensor) -> Tensor {
+    // Like tch's own operations: an error here is a defect of ours.
+    shim::upload(drawn, like).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// One number per row, shaped to multiply `like`.
@@ -113,18 +141,57 @@ pub fn mix(a: &Tensor, b: &Tensor, share: &Tensor) -> Tensor {
 pub fn permutation(stream: &mut Stream, like: &Tensor) -> Tensor {
     let mut order: Vec<i64> = (0..like.size()[0]).collect();
     stream.shuffle(&mut order);
-    Tensor::from_slice(&order).to_device(like.device())
+    upload(&Tensor::from_slice(&order), like)
+}
+
+/// Standard normal numbers in the shape of `like`. Uniform ones are drawn here and turned on the
+/// device (Box and Muller), for there are many.
+pub fn normals(stream: &mut Stream, like: &Tensor) -> Tensor {
+    let count = like.numel();
+    let half = count.div_ceil(2);
+    // The middles of 2²⁴ parts of (0, 1), so that the logarithm is finite.
+    let draws: Vec<f32> = (0..2 * half)
+        .map(|_| ((stream.bits() >> 40) as f32 + 0.5) / 16_777_216.0)
+        .collect();
+    let uniform = upload(&Tensor::from_slice(&draws), like).view([2, half as i64]);
+    let radius = (uniform.get(0).log() * -2.0).sqrt();
+    let angle = uniform.get(1) * std::f64::consts::TAU;
+    Tensor::cat(&[&radius * angle.cos(), &radius * angle.sin()], 0)
+        .narrow(0, 0, count as i64)
+        .view(like.size().as_slice())
 }
 
 /// MixUp of rows with rows in a random order (`xxy.yxy` of the originals): the mixed images and the
 /// equally mixed labels.
 pub fn mixup(stream: &mut Stream, beta: f64, x: &Tensor, labels: &Tensor) -> (Tensor, Tensor) {
     let share = mix_shares(stream, beta, x);
+    mixup_by(stream, &share, x, labels)
+}
+
+/// The same with shares that are given.
+pub fn mixup_by(
+    stream: &mut Stream,
+    share: &Tensor,
+    x: &Tensor,
+    labels: &Tensor,
+) -> (Tensor, Tensor) {
     let order = permutation(stream, x);
     (
-        mix(x, &x.index_select(0, &order), &share),
-        mix(labels, &labels.index_select(0, &order), &share),
+        mix(x, &x.index_select(0, &order), share),
+        mix(labels, &labels.index_select(0, &order), share),
     )
+}
+
+/// MixUp of rows with the rows of the reversed batch: the mixed images and the equally mixed labels.
+pub fn mixup_reversed(
+    stream: &mut Stream,
+    beta: f64,
+    x: &Tensor,
+    labels: &Tensor,
+) -> (Tensor, Tensor) {
+    let share = mix_shares(stream, beta, x);
+    let both = |rows: &Tensor| mix(rows, &rows.flip([0]), &share);
+    (both(x), both(labels))
 }
 
 /// What random draws of MixUp are for.
@@ -213,6 +280,54 @@ mod tests {
         // The image is the labels' mix of 0, 1, 2, ...
         let expected = labels.matmul(&x.view([50, 1])).view([50]);
         assert!((mixed.view([50]) - expected).abs().max().double_value(&[]) < 1e-4);
+    }
+
+    #[test]
+    fn a_batch_may_be_mixed_with_one_share() {
+        let x = Tensor::arange(6, (Kind::Float, Device::Cpu)).view([6, 1, 1, 1]);
+        let share = mix_share(&mut stream(), 0.75, &x);
+        assert_eq!(share.size(), [1, 1, 1, 1]);
+        let (mixed, _) = mixup_by(&mut stream(), &share, &x, &x);
+        let order = permutation(&mut stream(), &x);
+        let expected = mix(
+            &x,
+            &x.index_select(0, &order),
+            &share.get(0).expand([6, 1, 1, 1], true),
+        );
+        assert_eq!(mixed, expected);
+    }
+
+    #[test]
+    fn rows_meet_those_of_the_reversed_batch() {
+        let labels = Tensor::eye(3, (Kind::Float, Device::Cpu));
+        let (_, mixed) = mixup_reversed(&mut stream(), 0.75, &labels, &labels);
+        assert_eq!(mixed.double_value(&[1, 1]), 1.0);
+        assert!(mixed.double_value(&[0, 2]) > 0.0 && mixed.double_value(&[0, 1]) == 0.0);
+        assert!((sum(&mixed) - 1.0).abs().max().double_value(&[]) < 1e-6);
+    }
+
+    #[test]
+    fn normal_numbers_are_normal() {
+        let like = Tensor::zeros([5, 3, 31, 43], (Kind::Float, Device::Cpu));
+        let found = normals(&mut stream(), &like);
+        assert_eq!(found.size(), like.size());
+        // 19,995 numbers: the bounds are about five standard errors.
+        for (power, expected, bound) in [(1, 0.0, 0.035), (2, 1.0, 0.05), (4, 3.0, 0.35)] {
+            let moment = mean(&found.pow_tensor_scalar(power)).double_value(&[]);
+            assert!((moment - expected).abs() < bound, "{power}: {moment}");
+        }
+    }
+
+    #[test]
+    fn divergence_of_logits_is_that_of_their_probabilities() {
+        let a = Tensor::from_slice(&[1.0_f32, -2.0, 0.5]).view([1, 3]);
+        let b = Tensor::from_slice(&[0.0_f32, 1.0, 3.0]).view([1, 3]);
+        assert!(
+            (kl_of_logits(&a, &b) - kl(&softmax(&a), &b))
+                .abs()
+                .double_value(&[0])
+                < 1e-6
+        );
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub fn predict(child: &Child) -> Result<Report, StageError> {
     let path = checkpoint(&spec)?;
     let model = model(&path).map_err(|e| StageError::failed(e.to_string()))?;
     let device = device::choose(spec.device, child)?;
-    let built = model.build(0, device, false);
+    let built = model.build(0, device, false)?;
     let tensors = Tensors::of_model(&built);
     let (_, values) = tensors
         .read(&path, None)

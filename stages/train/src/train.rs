@@ -61,7 +61,7 @@ pub fn train(child: &Child) -> Result<Report, StageError> {
     let device = device::choose(spec.device, child)?;
     let data = Data::load(&spec)?;
     let model = Model::new(&spec.algorithm, &recipe, data.shape(), data.to_train_on());
-    let mut built = model.build(spec.seed, device, spec.precision == Precision::Bf16);
+    let mut built = model.build(spec.seed, device, spec.precision == Precision::Bf16)?;
     let views = built.method.views();
     data.check_sizes(recipe.batch, views)?;
     child.check()?;

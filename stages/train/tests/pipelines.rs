@@ -46,7 +46,10 @@ fn programs() -> Option<PathBuf> {
     if there("rematch") && there("rematch-train") {
         return Some(folder);
     }
-    eprintln!("skipped: {} has no rematch and rematch-train", folder.display());
+    eprintln!(
+        "skipped: {} has no rematch and rematch-train",
+        folder.display()
+    );
     None
 }
 

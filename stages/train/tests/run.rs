@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use common::{Place, checkpoints, log, name, scalars, tensors};
+use common::{Place, assert_same, checkpoints, log, name, scalars};
 use rematch_data::child::{Child, StageError};
 use rematch_data::rng::{Purpose, Stream};
 use rematch_spec::job::Job;
@@ -158,14 +158,6 @@ fn a_checkpoint_is_plain_safetensors_with_pytorch_names() {
 fn draws(seed: u64) -> impl FnMut() -> f64 {
     let mut stream = Stream::new(seed, Purpose::named("stops"), 0, 0);
     move || stream.uniform()
-}
-
-fn assert_same(found: &Job, expected: &Job) {
-    assert_eq!(scalars(found), scalars(expected));
-    assert!(tensors(found) == tensors(expected), "the weights differ");
-    let names = |job| checkpoints(job).iter().map(|p| name(p)).collect::<Vec<_>>();
-    assert_eq!(names(found), names(expected));
-    assert_eq!(log(found), log(expected));
 }
 
 #[test]

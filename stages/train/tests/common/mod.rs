@@ -159,6 +159,15 @@ fn last_checkpoint(job: &Job) -> (Vec<u8>, Vec<u8>) {
     (bytes[8..8 + length].to_vec(), bytes[8 + length..].to_vec())
 }
 
+/// Whether two runs left the same: every number of every report, and every bit of the checkpoints.
+pub fn assert_same(found: &Job, expected: &Job) {
+    assert_eq!(scalars(found), scalars(expected));
+    assert!(tensors(found) == tensors(expected), "the weights differ");
+    let names = |job| checkpoints(job).iter().map(|p| name(p)).collect::<Vec<_>>();
+    assert_eq!(names(found), names(expected));
+    assert_eq!(log(found), log(expected));
+}
+
 pub fn name(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
 }

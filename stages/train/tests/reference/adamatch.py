@@ -6,7 +6,7 @@ src/methods/adamatch.rs.
 
 import math
 
-from plain import best, ce, column_mean, gradient, linear, mean, scaled, show, softmax, wave
+from plain import best, ce, column_mean, gradient, logits, mean, scaled, show, softmax, wave
 
 X, WEAK, STRONG = [wave(4, 3, 0.7), wave(4, 3, 0.9)], wave(8, 3, 1.3), wave(8, 3, 0.4)
 LABELS, TAU, STEP, STEPS = [0, 1, 2, 1], 0.9, 20, 100
@@ -22,8 +22,8 @@ mask = [float(sure >= threshold) for sure, _ in guesses]
 
 
 def terms(weight):
-    weak, strong = ([ce(z, y) for z, y in zip(linear(weight, rows), LABELS)] for rows in X)
-    rows = zip(linear(weight, STRONG), guesses, mask)
+    weak, strong = ([ce(z, y) for z, y in zip(logits(weight, rows), LABELS)] for rows in X)
+    rows = zip(logits(weight, STRONG), guesses, mask)
     return (mean(weak) + mean(strong)) / 2, mean(ce(z, y) * m for z, (_, y), m in rows)
 
 

@@ -5,7 +5,7 @@
 
 import math
 
-from plain import best, ce, column_mean, gradient, linear, mean, show, softmax, wave
+from plain import best, ce, column_mean, gradient, logits, mean, show, softmax, wave
 
 X, WEAK, STRONG = wave(4, 3, 0.7), wave(8, 3, 1.3), wave(8, 3, 0.4)
 LABELS, TAU, BETA, MU, UPPER = [0, 1, 2, 1], 0.8, 0.5, 0.9, 5
@@ -59,7 +59,7 @@ guesses = [best(softmax(row))[1] for row in X]
 
 
 def terms(weight, outside=False):
-    x, weak, strong = (linear(weight, rows) for rows in (X, WEAK, STRONG))
+    x, weak, strong = (logits(weight, rows) for rows in (X, WEAK, STRONG))
     q = [softmax(row) for row in weak]
     p = [sum(a * row[k] for a, row in zip(w, q)) for k in range(3)]
     true, imputed = log_weights(p, LABELS), log_weights(p, guesses)

@@ -5,7 +5,7 @@
 
 import math
 
-from plain import best, ce, column_mean, gradient, linear, mean, show, soft_ce, softmax, wave
+from plain import best, ce, column_mean, gradient, logits, mean, show, soft_ce, softmax, wave
 
 X, WEAK, STRONG = wave(4, 3, 0.7), wave(8, 3, 1.3), wave(8, 3, 0.4)
 LABELS, TAU, QUEUE, T_PROTO, T_DIST = [0, 1, 2, 1], 0.8, 3, 0.5, 1.5
@@ -42,7 +42,7 @@ mask = [float(sure >= TAU) for sure, _ in guesses]
 
 def terms(weight):
     # The features are what goes in: only the two classifier terms depend on the weight.
-    x, strong = linear(weight, X), linear(weight, STRONG)
+    x, strong = logits(weight, X), logits(weight, STRONG)
     xeu = mean(ce(z, y) * keep for z, (_, y), keep in zip(strong, guesses, mask))
     return mean(ce(z, y) for z, y in zip(x, LABELS)), xeu
 

@@ -5,7 +5,7 @@
 
 import math
 
-from plain import best, ce, gradient, linear, mean, show, softmax, wave
+from plain import best, ce, gradient, logits, mean, show, softmax, wave
 
 X, WEAK, STRONG = wave(4, 3, 0.7), wave(8, 3, 1.3), wave(8, 3, 0.4)
 LABELS, TAU = [0, 1, 2, 1], 0.9
@@ -35,7 +35,7 @@ mask = [float(sure >= limits[y]) for sure, y in guesses]
 
 
 def terms(weight):
-    x, strong = linear(weight, X), linear(weight, STRONG)
+    x, strong = logits(weight, X), logits(weight, STRONG)
     xeu = mean(ce(z, y) * m for z, (_, y), m in zip(strong, guesses, mask))
     return mean(ce(z, y) for z, y in zip(x, LABELS)), xeu
 

@@ -5,7 +5,7 @@
 
 import math
 
-from plain import best, ce, column_mean, gradient, linear, mean, scaled, show, softmax, wave
+from plain import best, ce, column_mean, gradient, logits, mean, scaled, show, softmax, wave
 
 X, WEAK, STRONG = wave(4, 3, 0.7), wave(8, 3, 1.3), wave(8, 3, 0.4)
 LABELS, EMA = [0, 1, 2, 1], 0.6
@@ -28,7 +28,7 @@ mask = [float(sure >= tau[0] * expected[y] / max(expected)) for sure, y in guess
 
 
 def terms(weight):
-    x, strong = linear(weight, X), linear(weight, STRONG)
+    x, strong = logits(weight, X), logits(weight, STRONG)
     xeu = mean(ce(z, y) * m for z, y, m in zip(strong, labels, mask))
     kept = [softmax(z) for z, m in zip(strong, mask) if m]
     found = [best(row)[1] for row in kept]

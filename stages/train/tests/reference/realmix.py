@@ -6,7 +6,7 @@ src/methods/realmix.rs.
 
 import math
 
-from plain import ce, gradient, linear, mean, scaled, show, softmax, wave
+from plain import ce, gradient, logits, mean, scaled, show, softmax, wave
 
 X, U = wave(4, 3, 0.7), [wave(4, 3, 1.3), wave(4, 3, 0.4)]
 LABELS = [0, 1, 2, 1]
@@ -18,13 +18,13 @@ for pair in zip(*U):
 
 
 def distances(weight):
-    rows = linear(weight, U[0] + U[1])
+    rows = logits(weight, U[0] + U[1])
     pairs = list(zip(map(softmax, rows), guess + guess))
     return [mean((a - b) ** 2 for a, b in zip(p, t)) for p, t in pairs], [max(p) for p, _ in pairs]
 
 
 def terms(weight, share=None):
-    xe = mean(ce(z, y) for z, y in zip(linear(weight, X), LABELS))
+    xe = mean(ce(z, y) for z, y in zip(logits(weight, X), LABELS))
     found, sure = distances(weight)
     if share is None:
         return xe, mean(found)

@@ -5,7 +5,7 @@
 
 import math
 
-from plain import best, ce, column_mean, gradient, linear, mean, scaled, show, softmax, wave
+from plain import best, ce, column_mean, gradient, logits, mean, scaled, show, softmax, wave
 
 X, SEEN, WEAK, STRONG = wave(4, 3, 0.7), wave(8, 3, 1.1), wave(8, 3, 1.3), wave(8, 3, 0.4)
 LABELS, EMA, SIGMAS = [0, 1, 2, 1], 0.6, 6
@@ -25,7 +25,7 @@ labels = [best(row)[1] for row in p]
 
 
 def terms(weight):
-    x, strong = linear(weight, X), linear(weight, STRONG)
+    x, strong = logits(weight, X), logits(weight, STRONG)
     xeu = mean(ce(z, y) * m for z, y, m in zip(strong, labels, weights))
     return mean(ce(z, y) for z, y in zip(x, LABELS)), xeu
 
