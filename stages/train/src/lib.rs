@@ -6,7 +6,7 @@
 //! - [`method`], [`methods`]: what a method is, and each of them;
 //! - [`network`], [`networks`], [`batch_norm`]: what learns;
 //! - [`optimizer`], [`schedule`], [`ema`]: how it learns;
-//! - [`data`], [`feed`], [`learn`]: what it learns from;
+//! - [`data`], [`feed`], [`scale`], [`learn`]: what it learns from;
 //! - [`evaluate`], [`log`], [`arguments`], [`watch`]: what is told of it;
 //! - [`checkpoint`]: how it goes on after a stop;
 //! - [`device`], [`shim`]: libtorch.
@@ -28,6 +28,7 @@ pub mod network;
 pub mod networks;
 pub mod ops;
 pub mod optimizer;
+pub mod scale;
 pub mod schedule;
 pub mod shim;
 pub mod train;

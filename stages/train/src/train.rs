@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,7 @@ use crate::method::{self, Loss, Method, Setting, Step};
 use crate::network::Network;
 use crate::networks;
 use crate::optimizer::Optimizer;
+use crate::scale::Scale;
 use crate::schedule::learning_rate;
 use crate::shim;
 use crate::watch::Watch;
@@ -79,6 +81,7 @@ pub fn train(child: &Child) -> Result<Report, StageError> {
     child.check()?;
     let dataset = spec.augment_as.as_deref().unwrap_or_default();
     let pipeline = Pipeline::new(&recipe, dataset, views, data.image(), spec.seed)?;
+    let scale = Rc::new(Scale::of(&spec, data.image(), device)?);
     let bf16 = spec.precision == Precision::Bf16;
     let heads = method.heads(features);
     let shape = data.shape();
@@ -87,9 +90,10 @@ pub fn train(child: &Child) -> Result<Report, StageError> {
     thread::scope(|scope| {
         let feed = Feed::start(scope, &data, &pipeline);
         let chunk = EVALUATED[usize::from(device.is_cuda())];
-        let evaluation = Evaluation::new(&data, chunk, pipeline.normalize())?;
+        let evaluation = Evaluation::new(&data, chunk, &scale)?;
         let mut run = Run::new(
-            child, &spec, &recipe, method, &memory, &student, &teacher, evaluation, feed, &pipeline,
+            child, &spec, &recipe, method, &memory, &student, &teacher, evaluation, feed,
+            &pipeline, scale,
         )?;
         let args = child.output("run")?.join("args");
         fs::create_dir_all(&args)?;
@@ -104,7 +108,7 @@ struct Run<'a> {
     child: &'a Child,
     spec: &'a Train,
     recipe: &'a Recipe,
-    pipeline: &'a Pipeline,
+    scale: Rc<Scale>,
     method: Box<dyn Method>,
     student: &'a Network,
     teacher: &'a Network,
@@ -146,6 +150,7 @@ impl<'a> Run<'a> {
         evaluation: Evaluation,
         feed: Feed<'a>,
         pipeline: &'a Pipeline,
+        scale: Rc<Scale>,
     ) -> Result<Self, StageError> {
         let optimizer = Optimizer::new(&recipe.optimizer, student);
         let tensors = Tensors::new(student, teacher, &optimizer, memory);
@@ -173,7 +178,7 @@ impl<'a> Run<'a> {
             child,
             spec,
             recipe,
-            pipeline,
+            scale,
             method,
             student,
             teacher,
@@ -235,7 +240,7 @@ impl<'a> Run<'a> {
         let (step, total) = (self.record.step, self.total());
         let like = &self.student.variables()[0].tensor;
         let prepared = self.feed.next(step)?;
-        let (batch, probe) = prepared.on(like, self.pipeline.normalize())?;
+        let (batch, probe) = prepared.on(like, &self.scale)?;
         let seen = Step {
             student: self.student,
             teacher: self.teacher,
