@@ -1,6 +1,7 @@
 //! The methods of `train`: one file each with its hyper-parameters and the recipe of its published
 //! runs, and the table of all.
 
+pub mod featmatch;
 pub mod fixmatch;
 pub mod supervised;
 
@@ -12,6 +13,7 @@ use crate::choice::{self, Choice, params};
 use crate::kind::Invalid;
 use crate::recipe::Recipe;
 
+pub use featmatch::Featmatch;
 pub use fixmatch::Fixmatch;
 pub use supervised::Supervised;
 
@@ -79,6 +81,7 @@ macro_rules! methods {
 methods! {
     "supervised" Supervised,
     "fixmatch" Fixmatch,
+    "featmatch" Featmatch,
 }
 
 impl Method {

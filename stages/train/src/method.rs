@@ -187,9 +187,9 @@ impl Loss {
 /// The method that `spec` names.
 pub fn build(spec: &method::Method, setting: &mut Setting) -> Box<dyn Method> {
     use method::Method as M;
-    let _ = &setting;
     match spec {
         M::Supervised(spec) => Box::new(methods::supervised::Supervised(spec.clone())),
         M::Fixmatch(spec) => Box::new(methods::fixmatch::FixMatch(spec.clone())),
+        M::Featmatch(spec) => Box::new(methods::featmatch::FeatMatch::new(spec, setting)),
     }
 }

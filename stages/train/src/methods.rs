@@ -1,5 +1,6 @@
 //! The methods, one file per paper.
 
+pub mod featmatch;
 pub mod fixmatch;
 pub mod supervised;
 
@@ -8,7 +9,7 @@ pub(crate) mod testing {
     use crate::batch_norm::Bn;
     use crate::memory::Memory;
     use crate::method::{Batch, Loss, Method, Setting, Step, build};
-    use crate::network::{Body, Builder, Network};
+    use crate::network::{Body, Builder, Head, Network};
     use rematch_spec::method;
     use tch::{Device, Kind, Tensor};
 
@@ -42,6 +43,18 @@ pub(crate) mod testing {
             weight.copy_(&Tensor::eye(classes, (Kind::Float, Device::Cpu)));
         });
         network
+    }
+
+    /// A network whose features are its input, so many of them.
+    pub(crate) fn flat(features: i64, classes: i64, heads: &[Head]) -> Network {
+        Network::with_body(
+            0,
+            Device::Cpu,
+            false,
+            classes,
+            heads,
+            move |_: &mut Builder| Box::new(Flat(features)),
+        )
     }
 
     /// N "images" of K pixels: 3·sin(a·(i+1)) over all entries, which a reference in any language can
