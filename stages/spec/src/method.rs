@@ -158,7 +158,8 @@ mod check {
         wanted(name, (1..=1000).contains(&value), message)
     }
 
-    fn wanted(name: &str, right: bool, message: &str) -> Result<(), Invalid> {
+    /// Anything else.
+    pub fn wanted(name: &str, right: bool, message: &str) -> Result<(), Invalid> {
         if right {
             Ok(())
         } else {

@@ -88,11 +88,7 @@ impl Featmatch {
 
 impl Settings for Featmatch {
     fn check(&self) -> Result<(), Invalid> {
-        let whole = |name: &str, right: bool, message: &str| match right {
-            true => Ok(()),
-            false => Err(Invalid::at(name, message)),
-        };
-        whole(
+        check::wanted(
             "k",
             (1..=100).contains(&self.k),
             "expected 1 to 100 strong views",
@@ -102,23 +98,23 @@ impl Settings for Featmatch {
         check::positive("beta", self.beta)?;
         check::weight("mix", self.mix)?;
         check::weight("graph", self.graph)?;
-        whole("of", self.of > 0, "expected at least 1 step")?;
+        check::wanted("of", self.of > 0, "expected at least 1 step")?;
         let within = |steps: u64| (1..=self.of).contains(&steps);
-        whole(
+        check::wanted(
             "pretrain",
             self.pretrain <= self.of,
             "expected at most `of` steps",
         )?;
-        whole("sample", within(self.sample), "expected 1 to `of` steps")?;
-        whole("rampup", within(self.rampup), "expected 1 to `of` steps")?;
-        whole(
+        check::wanted("sample", within(self.sample), "expected 1 to `of` steps")?;
+        check::wanted("rampup", within(self.rampup), "expected 1 to `of` steps")?;
+        check::wanted(
             "pk",
             (1..=1000).contains(&self.pk),
             "expected 1 to 1000 prototypes",
         )?;
         check::share("l_ratio", self.l_ratio)?;
         let some = self.pk == 1 || self.of_labeled() < self.pk;
-        whole(
+        check::wanted(
             "l_ratio",
             some,
             "expected a share that leaves unlabeled images a prototype",

@@ -286,7 +286,7 @@ mod tests {
 
     use super::*;
     use crate::memory::Memory;
-    use crate::methods::testing::{flat, gradient, wave};
+    use crate::methods::testing::{self, flat, gradient, wave};
     use crate::scale::Scale;
     use rematch_data::image::Shape;
 
@@ -460,6 +460,19 @@ mod tests {
                 assert!(sum.double_value(&[]) > 1e-6, "{}", variable.name);
             }
         }
+    }
+
+    #[test]
+    fn memory_holds_an_interval_and_all_prototypes() {
+        let (method, memory) =
+            testing::method(&rematch_spec::method::Method::Featmatch(Featmatch {
+                sample: 7320,
+                ..Featmatch::default()
+            }));
+        // A 25th of 100 steps, two unlabeled images for each of 4; 20 prototypes of 3 classes.
+        let shapes: Vec<_> = memory.tensors().iter().map(|(_, t)| t.size()).collect();
+        assert_eq!(shapes, [vec![32, 3], vec![32, 2], vec![60, 3], vec![60]]);
+        assert_eq!((method.views().labeled, method.views().unlabeled), (9, 9));
     }
 
     #[test]
