@@ -75,7 +75,7 @@ def all_seeds():
         "png": [png(2, 3, color, depth) for color in (0, 2, 3, 4, 6) for depth in (8,)],
         "image_file": [bytes([n]) + path.read_bytes() for path in IMAGES for n in (0, 6, 12, 200)],
         "npy": [npy("|u1", (2, 3), bytes(6)), npy(">i2", (2,), bytes(4)), npy("<f8", (), bytes(8))],
-        "augment": ["d.d.d", "d.d.rac", "d.d.rac5", "ms.m.r2_10_50", "x.d.ctac", "s.x.aac", "d.d.kekmodel"],
+        "augment": ["d.d.d", "d.d.rac", "d.d.rac5", "ms.m.r2_10_50", "x.d.ctac", "s.x.aac", "d.d.kekmodel", "mz.mz.featmatch"],
     }
 
 

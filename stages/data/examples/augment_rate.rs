@@ -50,7 +50,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     pool.install(|| -> Result<(), AugmentError> {
-        for text in ["d.d.d", "d.d.rac", "d.d.kekmodel", "d.d.aac", "d.d.ctac"] {
+        for text in [
+            "d.d.d",
+            "d.d.rac",
+            "d.d.kekmodel",
+            "d.d.aac",
+            "d.d.ctac",
+            "mz.mz.featmatch",
+        ] {
             let views = Augment::parse(text, 2)?.unlabeled_views("cifar10", SHAPE, 2)?;
             let rate = (0..5)
                 .map(|_| rate(&images, count, &views))

@@ -2,7 +2,7 @@
 //!
 //! - [`Weak`]: mirror and shift;
 //! - [`RandAugment`] and [`AutoAugment`] as google-research/fixmatch does them, over the same
-//!   [`Op`]s; [`Kekmodel`], RandAugment as kekmodel/FixMatch-pytorch does it;
+//!   [`Op`]s; [`Kekmodel`], RandAugment as kekmodel/FixMatch-pytorch does it; [`FeatMatch`]'s;
 //! - [`CtAugment`]: learns which strengths the network still recognises;
 //! - [`Augment`]: the `d.d.rac` grammar, which gives each view of an image its [`View`];
 //! - [`View::fill`]: batches of views, in parallel;
@@ -18,13 +18,14 @@
 //! gets [`GREY`] in every hole, 0.5/127.5 off.
 //!
 //! CTAugment's cutout is 127 in the original as well, and what its geometric operations uncover is
-//! black; kekmodel's views are the same in this. They have no holes.
+//! black; kekmodel's and FeatMatch's views are the same in this. They have no holes.
 
 mod autoaugment;
 mod batch;
 mod copy;
 mod ctaugment;
 mod eraser;
+mod featmatch;
 mod grammar;
 mod kekmodel;
 mod op;
@@ -35,6 +36,7 @@ pub use autoaugment::AutoAugment;
 pub use batch::{Batch, View};
 pub use copy::{CopyView, Scratch, Unusable};
 pub use ctaugment::{Choice, CtAugment, CtOp, Policy};
+pub use featmatch::{FeatMatch, FeatMatchOp};
 pub use grammar::{Augment, AugmentError, Token};
 pub use kekmodel::Kekmodel;
 pub use op::{Op, POOL};
@@ -64,6 +66,8 @@ pub enum Strong {
     Cutout,
     /// `kekmodel`.
     Kekmodel(Kekmodel),
+    /// `featmatch`.
+    FeatMatch(FeatMatch),
 }
 
 impl Strong {

@@ -5,13 +5,14 @@
 //! - [`Canvas`]: an image being worked on, with the buffers that the operations need, so that none
 //!   of them allocates once the canvas has seen its largest image;
 //! - one file per family of operations: `table` (per value), `blend`, `filter` (per
-//!   neighbourhood), `affine`, `resize`, `paint`, `weak` (mirror and shift);
+//!   neighbourhood), `affine`, `bicubic`, `resize`, `paint`, `weak` (mirror and shift);
 //! - [`file`]: files of images, [`fit`] and [`intake`]: how they become images of one size.
 //! - [`colour`]: TensorFlow's operations on floats.
 //!
 //! Here is no randomness: what is drawn is drawn in [`crate::augment`].
 
 mod affine;
+mod bicubic;
 mod blend;
 pub mod colour;
 pub mod file;
@@ -24,7 +25,7 @@ mod table;
 mod weak;
 
 pub use resize::Filter;
-pub use weak::Shift;
+pub use weak::{Border, Shift};
 
 /// Height, width and channels of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,8 @@
 //! ZCA statistics of images (spec/featmatch.md 4): mean, eigenvectors and eigenvalues of the covariance, and the
-//! whitening matrix, in float64, of pixels scaled to 0 to 1 in the order channel, row, column.
+//! whitening matrix, in float64, of pixels scaled to 0 to 1 in the order channel, row, column. [`Zca`] computes and
+//! writes them; [`Whitening`] is what training reads of them.
 
-use std::io::Write;
+use std::io::{BufReader, Read, Write};
 use std::path::Path;
 
 use faer::linalg::matmul::triangular::{self, BlockStructure};
@@ -94,6 +95,70 @@ impl Zca {
             archive.finish()?.flush()
         };
         Ok(act().map_err(fs::at("write", path))?)
+    }
+}
+
+/// How images are whitened: x becomes W·(x − mean), x from 0 to 1 in the order channel, row, column.
+#[derive(Debug)]
+pub struct Whitening {
+    /// [D].
+    pub mean: Vec<f64>,
+    /// W, [D, D], row by row.
+    pub matrix: Vec<f64>,
+}
+
+impl Whitening {
+    /// Reads what [`Zca::write`] wrote, for images of `shape`.
+    ///
+    /// # Errors
+    /// Another file, and one of images of another size.
+    pub fn read(path: &Path, shape: Shape) -> Result<Self, StageError> {
+        let wrong = |what: &str| {
+            StageError::failed(format!("{}: {what}", path.display()))
+                .help("give the output `zca` of a stage `zca` on the training images")
+        };
+        let mut archive = zip::ZipArchive::new(BufReader::new(fs::open(path)?))
+            .map_err(|e| wrong(&format!("it is no numpy archive: {e}")))?;
+        let side = shape.bytes();
+        if side > LARGEST {
+            return Err(wrong(&format!(
+                "images of {shape} are too large to be whitened; the limit is {LARGEST} values"
+            )));
+        }
+        let mut array = |name: &str, sides: &[u64]| -> Result<Vec<f64>, StageError> {
+            let mut member = archive
+                .by_name(&format!("{name}.npy"))
+                .map_err(|_| wrong(&format!("it has no array `{name}`")))?;
+            let header = npy::Header::read(&mut member).map_err(|what| wrong(&what))?;
+            if header.shape != sides {
+                return Err(wrong(&format!(
+                    "`{name}` has the shape {:?}, and images of {shape} need {sides:?}",
+                    header.shape
+                )));
+            }
+            if header.descr != "<f8" || header.fortran_order {
+                return Err(wrong(&format!(
+                    "`{name}` is no array of float64 in C order"
+                )));
+            }
+            // As many as the shape says, which is known to be small.
+            let count = sides.iter().product::<u64>() as usize;
+            let mut bytes = vec![0; 8 * count];
+            member
+                .read_exact(&mut bytes)
+                .map_err(|e| wrong(&format!("`{name}` cannot be read: {e}")))?;
+            let (values, _) = bytes.as_chunks::<8>();
+            let values: Vec<f64> = values.iter().map(|v| f64::from_le_bytes(*v)).collect();
+            if !values.iter().all(|v| v.is_finite()) {
+                return Err(wrong(&format!("`{name}` holds what is no number")));
+            }
+            Ok(values)
+        };
+        let side = side as u64;
+        Ok(Self {
+            mean: array("mean", &[side])?,
+            matrix: array("W", &[side, side])?,
+        })
     }
 }
 

@@ -14,6 +14,7 @@ channel; their checksum runs over the colours and then, per pixel, 1 where alpha
 pillow.rs, beside this file, reads the lines and repeats the operations.
 """
 
+import math
 import zlib
 
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
@@ -54,6 +55,54 @@ def affine(image, *matrix):
     return image.transform(image.size, Image.Transform.AFFINE, matrix)
 
 
+def bicubic(image, *matrix):
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+
+
+def rotation(image, degrees):
+    """The matrix of Image.rotate; `rotate_bicubic` checks that it is."""
+    angle = -math.radians(degrees)
+    cos, sin, minus = (round(v, 15) for v in (math.cos(angle), math.sin(angle), -math.sin(angle)))
+    x, y = image.width / 2, image.height / 2
+    return cos, sin, cos * -x + sin * -y + 0.0 + x, minus, cos, minus * -x + cos * -y + 0.0 + y
+
+
+def featmatch(image, name, value):
+    """FeatMatch's strong operations with a given value (spec/featmatch.md 4)."""
+    match name:
+        case "Mirror":
+            return ImageOps.mirror(image)
+        case "Identity":
+            return image
+        case "AutoContrast" | "Equalize" | "Invert":
+            return getattr(ImageOps, name.lower())(image)
+        case "Solarize":
+            return ImageOps.solarize(image, value)
+        case "Posterize":
+            return ImageOps.posterize(image, round(value))
+        case "Contrast" | "Color" | "Brightness" | "Sharpness":
+            return getattr(ImageEnhance, name)(image).enhance(value)
+    turned = image.transpose(Image.Transpose.TRANSPOSE)
+    width, height = turned.size
+    a, b, c, d, e, f = {
+        "ShearX": (1, value, 0, 0, 1, 0),
+        "ShearY": (1, 0, 0, value, 1, 0),
+        "TranslateX": (1, 0, 0, 0, 1, height * value),
+        "TranslateY": (1, 0, width * value, 0, 1, 0),
+        "Rotate": (
+            math.cos(math.radians(value)),
+            -math.sin(math.radians(value)),
+            0,
+            math.sin(math.radians(value)),
+            math.cos(math.radians(value)),
+            0,
+        ),
+    }[name]
+    x, y = width / 2 + 0.5, height / 2 + 0.5
+    turned = bicubic(turned, a, b, a * -x + b * -y + (c + x), d, e, d * -x + e * -y + (f + y))
+    return turned.transpose(Image.Transpose.TRANSPOSE)
+
+
 def apply(image, name, *args):
     match name:
         case "identity":
@@ -83,6 +132,18 @@ def apply(image, name, *args):
             return affine(image, 1, 0, 0, 0, 1, float(args[0]))
         case "affine":
             return affine(image, *map(float, args))
+        case "mirror":
+            return ImageOps.mirror(image)
+        case "transpose":
+            return image.transpose(Image.Transpose.TRANSPOSE)
+        case "bicubic":
+            return bicubic(image, *map(float, args))
+        case "rotate_bicubic":
+            turned = bicubic(image, *rotation(image, float(args[0])))
+            assert turned.tobytes() == image.rotate(float(args[0]), Image.Resampling.BICUBIC).tobytes()
+            return turned
+        case "featmatch":
+            return featmatch(image, args[0], float(args[1]))
         case "crop":
             return image.crop(tuple(map(int, args)))
         case "resize":
@@ -143,6 +204,21 @@ def lines():
         yield from (f"resize {size} {name}" for size in ("32 32", "24 24", "9 40", "1 1", "64 3"))
     yield "crop 2 2 30 30; resize 32 32 lanczos"
     yield from ("fill 0 0 1 1 127", "fill 3 2 20 300 127", "fill 5 5 5 9 127", "fill 30 0 99 1 9")
+    yield from ("mirror", "transpose")
+    yield from ("bicubic 1 0 0 0 1 0", "bicubic 1 0 0.25 0 1 -1.75", "bicubic 0.9 0.2 1.5 -0.1 1.2 -0.7")
+    yield from (f"rotate_bicubic {d}" for d in ("-27.3", "1", "30", "133.7"))
+    for name in ("ShearX", "ShearY"):
+        yield from (f"featmatch {name} {v}" for v in ("-0.3", "-0.1234567", "0", "0.2718281"))
+    for name in ("TranslateX", "TranslateY"):
+        yield from (f"featmatch {name} {v}" for v in ("-0.4531722", "-0.03", "0.0625", "0.3141592"))
+    yield from (f"featmatch Rotate {v}" for v in ("-29.99", "-0.4", "0", "12.345", "30"))
+    for name in ("Mirror", "Identity", "AutoContrast", "Equalize", "Invert"):
+        yield f"featmatch {name} 0"
+    yield from (f"featmatch Solarize {v}" for v in ("0.5", "77", "77.01", "255.9"))
+    yield from (f"featmatch Posterize {v}" for v in ("4.1", "5.6", "7.9"))
+    for name in ("Contrast", "Color", "Brightness", "Sharpness"):
+        yield from (f"featmatch {name} {v}" for v in ("0.123456789", "0.77", "1.876543"))
+    yield "featmatch ShearY 0.21; featmatch Rotate -17.5"
     yield "equalize; rotate 12; color 1.2; shear_y -0.2; posterize 3"
     yield from (
         "alpha rotate 27; color 0.46",
@@ -161,4 +237,5 @@ def main():
         print(f"{line} = {checksum(line, 3):08x} {grey}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
 //! Every image operation gives Pillow's bytes. Checked against checksums that `make_pillow_vectors.py`
 //! (beside this file) computed with Pillow 9.5.0, over colour and grey images of seven shapes.
 
+use rematch_data::augment::FeatMatchOp;
 use rematch_data::image::{Canvas, Filter, Shape};
 
 const SHAPES: [(usize, usize); 7] = [(32, 32), (96, 96), (33, 17), (5, 7), (4, 4), (2, 3), (1, 1)];
@@ -40,6 +41,21 @@ fn filter(name: &str) -> Filter {
     }
 }
 
+/// The matrix of `rotation` in `make_pillow_vectors.py`.
+fn rotation(shape: Shape, degrees: f64) -> [f64; 6] {
+    let round = |v: f64| format!("{v:.15}").parse::<f64>().unwrap();
+    let angle = -degrees.to_radians();
+    let (cos, sin, minus) = (round(angle.cos()), round(angle.sin()), round(-angle.sin()));
+    let (x, y) = (shape.width as f64 / 2.0, shape.height as f64 / 2.0);
+    let (right, down) = (cos * -x + sin * -y + x, minus * -x + cos * -y + y);
+    [cos, sin, right, minus, cos, down]
+}
+
+fn featmatch(name: &str) -> FeatMatchOp {
+    let all = FeatMatchOp::ALL;
+    *all.iter().find(|op| format!("{op:?}") == name).unwrap()
+}
+
 fn apply(canvas: &mut Canvas, op: &str) {
     let words: Vec<&str> = op.split(' ').collect();
     let real = |i: usize| words[i].parse::<f64>().unwrap();
@@ -72,6 +88,11 @@ fn apply(canvas: &mut Canvas, op: &str) {
         "translate_x" => canvas.translate_x(real(1)),
         "translate_y" => canvas.translate_y(real(1)),
         "affine" => canvas.affine(std::array::from_fn(|i| real(i + 1))),
+        "mirror" => canvas.mirror(),
+        "transpose" => canvas.transpose(),
+        "bicubic" => canvas.affine_bicubic(std::array::from_fn(|i| real(i + 1))),
+        "rotate_bicubic" => canvas.affine_bicubic(rotation(canvas.shape(), real(1))),
+        "featmatch" => featmatch(words[1]).apply(real(2), canvas),
         "crop" => canvas.crop(
             whole(1).into(),
             whole(2).into(),

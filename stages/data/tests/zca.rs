@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rematch_data::image::Shape;
 use rematch_data::npy::Header;
-use rematch_data::zca::Zca;
+use rematch_data::zca::{Whitening, Zca};
 use rematch_data::{fs, records};
 
 const COUNT: usize = 60;
@@ -153,4 +153,33 @@ fn too_few_images_are_noticed_and_large_ones_refused() {
         error.contains("images of 96×96×3 have 27648 values"),
         "{error}"
     );
+}
+
+#[test]
+fn training_reads_what_was_written_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let zca = statistics(folder.path(), &images());
+    let path = folder.path().join("zca.npz");
+    zca.write(&path).unwrap();
+    let read = Whitening::read(&path, SHAPE).unwrap();
+    assert_eq!(read.mean, zca.mean);
+    for (n, value) in read.matrix.iter().enumerate() {
+        assert_eq!(*value, zca.whitening[(n / SIDE, n % SIDE)]);
+    }
+    let refused = |path: &Path, shape| Whitening::read(path, shape).unwrap_err().to_string();
+    let other = Shape { width: 3, ..SHAPE };
+    let found = refused(&path, other);
+    assert!(found.contains("`mean` has the shape [24]"), "{found}");
+    let found = refused(&record_file(folder.path(), &images()), SHAPE);
+    assert!(found.contains("is no numpy archive"), "{found}");
+    // Cut anywhere, damaged anywhere: refused or read, but never more than that.
+    let whole = fs::read(&path).unwrap();
+    for n in (0..whole.len()).step_by(97) {
+        fs::write(&path, &whole[..n]).unwrap();
+        refused(&path, SHAPE);
+        let mut damaged = whole.clone();
+        damaged[n] ^= 0x55;
+        fs::write(&path, damaged).unwrap();
+        let _ = Whitening::read(&path, SHAPE);
+    }
 }

@@ -13,9 +13,14 @@ use crate::kind::{Output, Stage};
 pub struct ExtractAccuracy {
     /// A run: a folder with event files in it, or in `tf/` below it.
     pub run: Input,
-    /// The scalar to read.
+    /// The scalar to read: `accuracy`, or `accuracy/GM` for CADR's `stats/GM.json`.
     #[serde(default = "accuracy")]
     pub tag: String,
+    /// Adds `best_valid`: the value of the scalar at the report with the highest `accuracy/valid`, the first
+    /// of them where several are equal. That is what the checkpoint with the best validation accuracy scores,
+    /// as FeatMatch reports DomainNet (spec/featmatch.md 8). The originals' file does not have it.
+    #[serde(default)]
+    pub best_valid: bool,
 }
 
 fn accuracy() -> String {

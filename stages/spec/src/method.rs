@@ -4,6 +4,7 @@
 pub mod adamatch;
 pub mod cadr;
 pub mod daso;
+pub mod featmatch;
 pub mod fixmatch;
 pub mod flexmatch;
 pub mod freematch;
@@ -32,6 +33,7 @@ use crate::recipe::Recipe;
 pub use adamatch::Adamatch;
 pub use cadr::Cadr;
 pub use daso::Daso;
+pub use featmatch::Featmatch;
 pub use fixmatch::Fixmatch;
 pub use flexmatch::Flexmatch;
 pub use freematch::Freematch;
@@ -125,6 +127,7 @@ methods! {
     "fixmatch" Fixmatch,
     "realmix" Realmix,
     "cadr" Cadr,
+    "featmatch" Featmatch,
     "flexmatch" Flexmatch,
     "adamatch" Adamatch,
     "freematch" Freematch,
@@ -219,7 +222,8 @@ mod check {
         wanted(name, shares && sum > 0.0 && sum.is_finite(), message)
     }
 
-    fn wanted(name: &str, right: bool, message: &str) -> Result<(), Invalid> {
+    /// Anything else.
+    pub fn wanted(name: &str, right: bool, message: &str) -> Result<(), Invalid> {
         if right {
             Ok(())
         } else {

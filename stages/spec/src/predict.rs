@@ -36,6 +36,9 @@ pub struct Predict {
     /// How image files become as large as the network's images.
     #[serde(default)]
     pub resize: Resize,
+    /// The whitening that the network was trained with, if it was: that of the run's `train`.
+    #[serde(default)]
+    pub zca: Option<Input>,
     /// Where to compute.
     #[serde(default)]
     #[schemars(extend("x-key" = false))]

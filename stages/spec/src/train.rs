@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::input::Inputs;
+use crate::input::{Input, Inputs};
 use crate::kind::{Implied, Invalid, Output, Program, Stage};
 use crate::method::Method;
 use crate::named::Named;
@@ -55,6 +55,10 @@ pub struct Train {
     /// Mean and standard deviation per channel; left out, pixels go from −1 to 1.
     #[serde(default)]
     pub normalize: Option<Normalize>,
+    /// The output of a stage `zca` on the training images: each image is whitened by it, in place of
+    /// `normalize` (spec/featmatch.md 4).
+    #[serde(default)]
+    pub zca: Option<Input>,
     /// The network.
     #[serde(default)]
     pub network: Option<Network>,
@@ -144,7 +148,11 @@ impl Train {
         let published = self.algorithm.recipe();
         Recipe {
             augment: self.augment.clone().unwrap_or(published.augment),
-            normalize: self.normalize.clone().or(published.normalize),
+            // Whitening takes its place.
+            normalize: match self.zca {
+                Some(_) => self.normalize.clone(),
+                None => self.normalize.clone().or(published.normalize),
+            },
             network: self.network.clone().unwrap_or(published.network),
             batch: self.batch.unwrap_or(published.batch),
             optimizer: self.optimizer.clone().unwrap_or(published.optimizer),
@@ -249,6 +257,10 @@ impl Stage for Train {
         }
         if self.keep == 0 {
             return Err(Invalid::at("keep", "expected at least 1 checkpoint"));
+        }
+        if self.zca.is_some() && self.normalize.is_some() {
+            let message = "images are either whitened or normalised; leave one of the two out";
+            return Err(Invalid::at("zca", message));
         }
         if let Some(Normalize { mean, std }) = &recipe.normalize {
             let right = |v: &[f64]| matches!(v.len(), 1 | 3) && v.iter().all(|v| v.is_finite());

@@ -1,15 +1,16 @@
 //! What a network gets right on sets of images: accuracies, and for each class of the test set.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use rematch_data::child::{Child, StageError};
 use rematch_data::image::Shape;
 use rematch_data::image_set::ImageSet;
-use rematch_spec::recipe::Normalize;
 use tch::{Device, Kind, Tensor};
 
 use crate::data::Data;
 use crate::feed::Images;
+use crate::scale::Scale;
 
 /// Labeled images that are evaluated at most, as in the originals.
 const TRAIN_LABELED: usize = 10_000;
@@ -21,7 +22,7 @@ pub struct Set {
     tag: &'static str,
     chunks: Vec<(Images, Tensor)>,
     size: usize,
-    normalize: Option<Normalize>,
+    scale: Rc<Scale>,
 }
 
 impl Set {
@@ -32,7 +33,7 @@ impl Set {
         labels: &[i64],
         shape: Shape,
         chunk: usize,
-        normalize: Option<&Normalize>,
+        scale: &Rc<Scale>,
     ) -> Self {
         let chunks = images
             .chunks(chunk * shape.bytes())
@@ -47,7 +48,7 @@ impl Set {
             tag,
             chunks: chunks.collect(),
             size: labels.len(),
-            normalize: normalize.cloned(),
+            scale: Rc::clone(scale),
         }
     }
 
@@ -59,7 +60,7 @@ impl Set {
     ) -> Result<(), StageError> {
         for (images, labels) in &self.chunks {
             let x = images
-                .on(like, self.normalize.as_ref())
+                .on(like, &self.scale)
                 .map_err(|e| StageError::failed(e.to_string()))?;
             tch::no_grad(|| see(x, labels.to_device(like.device())))?;
         }
@@ -196,11 +197,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// Images of virtual copies that cannot be made.
-    pub fn new(
-        data: &Data,
-        chunk: usize,
-        normalize: Option<&Normalize>,
-    ) -> Result<Self, StageError> {
+    pub fn new(data: &Data, chunk: usize, scale: &Rc<Scale>) -> Result<Self, StageError> {
         let shape = data.image();
         let first = |tag, set: &ImageSet, count: usize| -> Result<Set, StageError> {
             let indices: Vec<usize> = (0..count).collect();
@@ -209,7 +206,7 @@ impl Evaluation {
                 None => Cow::Owned(set.gather(&indices)?),
             };
             let labels = &set.labels[..count];
-            Ok(Set::new(tag, &images, labels, shape, chunk, normalize))
+            Ok(Set::new(tag, &images, labels, shape, chunk, scale))
         };
         let labeled = first(
             "/train_labeled",

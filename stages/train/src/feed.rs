@@ -13,11 +13,12 @@ use rematch_data::child::StageError;
 use rematch_data::image::Shape;
 use rematch_data::image_set::ImageSet;
 use rematch_data::rng::{Purpose, Stream};
-use rematch_spec::recipe::{Normalize, Recipe};
+use rematch_spec::recipe::Recipe;
 use tch::{Kind, Tensor};
 
 use crate::data::Data;
 use crate::method::{Batch, Views};
+use crate::scale::Scale;
 use crate::shim;
 
 /// How many batches are ordered before the step that takes the first. The originals order four, so
@@ -84,7 +85,6 @@ pub struct Pipeline {
     seed: u64,
     batch: usize,
     ratio: usize,
-    normalize: Option<Normalize>,
     labeled: Vec<View>,
     unlabeled: Vec<View>,
     /// The labeled images again, each with a policy to learn from; where CTAugment is used.
@@ -114,31 +114,14 @@ impl Pipeline {
             weak: labeled[0].weak,
             strong: Strong::CtAugment { cutout: false },
         });
-        let normalize = recipe.normalize.clone();
-        if let Some(Normalize { mean, .. }) = &normalize
-            && mean.len() != shape.channels
-        {
-            let message = format!(
-                "`normalize` has {} means, and the images have {} channels",
-                mean.len(),
-                shape.channels
-            );
-            return Err(StageError::usage(message).help("give one number per channel"));
-        }
         Ok(Self {
             seed,
             batch: recipe.batch,
             ratio: views.ratio,
-            normalize,
             labeled,
             unlabeled,
             probe,
         })
-    }
-
-    /// How pixels are scaled.
-    pub fn normalize(&self) -> Option<&Normalize> {
-        self.normalize.as_ref()
     }
 
     /// Whether CTAugment is used.
@@ -197,27 +180,16 @@ impl Images {
         (Shape { width, ..shape }, pixels)
     }
 
-    /// N×C×H×W on the device of `like`, channels last in memory; bytes 0 to 255 as −1 to 1, or as
-    /// `normalize` says.
-    pub fn on(&self, like: &Tensor, normalize: Option<&Normalize>) -> Result<Tensor, shim::Error> {
+    /// N×C×H×W on the device of `like`, channels last in memory; bytes 0 to 255 as −1 to 1, and then
+    /// as `scale` says.
+    pub fn on(&self, like: &Tensor, scale: &Scale) -> Result<Tensor, shim::Error> {
         let bytes = shim::upload(&self.bytes, like)?;
         let mut x = bytes.to_kind(Kind::Float) * (2.0 / 255.0) - 1.0;
         if let Some(holes) = &self.holes {
             let holes = shim::upload(holes, like)?;
             x = x.masked_fill(&holes.unsqueeze(-1).to_kind(Kind::Bool), 0.0);
         }
-        if let Some(Normalize { mean, std }) = normalize {
-            // x is 2v − 1 of a value v from 0 to 1: (v − mean)/std = (x + 1 − 2·mean)/(2·std).
-            let numbers = |values: Vec<f64>| {
-                Tensor::from_slice(&values)
-                    .to_kind(Kind::Float)
-                    .to_device(like.device())
-            };
-            let shift = numbers(mean.iter().map(|m| 1.0 - 2.0 * m).collect());
-            let scale = numbers(std.iter().map(|s| 0.5 / s).collect());
-            x = (x + shift) * scale;
-        }
-        Ok(x.permute([0, 3, 1, 2]))
+        Ok(scale.apply(x).permute([0, 3, 1, 2]))
     }
 }
 
@@ -246,16 +218,9 @@ impl Prepared {
     }
 
     /// The batch, and the probes, on the device of `like`.
-    pub fn on(
-        &self,
-        like: &Tensor,
-        normalize: Option<&Normalize>,
-    ) -> Result<(Batch, Option<Tensor>), shim::Error> {
+    pub fn on(&self, like: &Tensor, scale: &Scale) -> Result<(Batch, Option<Tensor>), shim::Error> {
         let all = |views: &[Images]| -> Result<Vec<Tensor>, _> {
-            views
-                .iter()
-                .map(|images| images.on(like, normalize))
-                .collect()
+            views.iter().map(|images| images.on(like, scale)).collect()
         };
         let batch = Batch {
             x: all(&self.x)?,
@@ -263,7 +228,7 @@ impl Prepared {
             u: all(&self.u)?,
             index: shim::upload(&self.index, like)?,
         };
-        let probe = self.probe.as_ref().map(|images| images.on(like, normalize));
+        let probe = self.probe.as_ref().map(|images| images.on(like, scale));
         Ok((batch, probe.transpose()?))
     }
 }

@@ -8,7 +8,7 @@
 //! - [`model`]: a method and a network, to be built again;
 //! - [`network`], [`networks`], [`batch_norm`]: what learns;
 //! - [`optimizer`], [`schedule`], [`ema`]: how it learns;
-//! - [`data`], [`feed`], [`learn`]: what it learns from;
+//! - [`data`], [`feed`], [`scale`], [`learn`]: what it learns from;
 //! - [`evaluate`], [`log`], [`arguments`], [`watch`]: what is told of it;
 //! - [`checkpoint`]: how it goes on after a stop;
 //! - [`device`], [`shim`]: libtorch.
@@ -32,6 +32,7 @@ pub mod networks;
 pub mod ops;
 pub mod optimizer;
 pub mod predict;
+pub mod scale;
 pub mod schedule;
 pub mod shim;
 pub mod train;

@@ -206,6 +206,7 @@ pub fn build(spec: &method::Method, setting: &mut Setting) -> Result<Box<dyn Met
         M::Fixmatch(spec) => Box::new(methods::fixmatch::FixMatch(spec.clone())),
         M::Realmix(spec) => Box::new(methods::realmix::RealMix(spec.clone())),
         M::Cadr(spec) => Box::new(methods::cadr::Cadr::new(spec, setting)),
+        M::Featmatch(spec) => Box::new(methods::featmatch::FeatMatch::new(spec, setting)),
         M::Flexmatch(spec) => Box::new(methods::flexmatch::FlexMatch::new(spec, setting)),
         M::Adamatch(spec) => Box::new(methods::adamatch::AdaMatch::new(spec, setting)),
         M::Freematch(spec) => Box::new(methods::freematch::FreeMatch::new(spec, setting)),

@@ -3,6 +3,7 @@
 pub mod adamatch;
 pub mod cadr;
 pub mod daso;
+pub mod featmatch;
 pub mod fixmatch;
 pub mod flexmatch;
 pub mod freematch;
@@ -111,6 +112,18 @@ pub(crate) mod testing {
     pub(crate) fn assert_slope(network: &Network, term: &Tensor, expected: &[f64]) {
         let slope = gradient(network, term).flatten(0, -1).to_kind(Kind::Double);
         assert_close(&Vec::<f64>::try_from(slope).unwrap(), expected);
+    }
+
+    /// A network whose features are its input, so many of them.
+    pub(crate) fn flat(features: i64, classes: i64, heads: &[Head]) -> Network {
+        Network::with_body(
+            0,
+            Device::Cpu,
+            false,
+            classes,
+            heads,
+            move |_: &mut Builder| Box::new(Flat(features)),
+        )
     }
 
     /// N "images" of K pixels: 3·sin(a·(i+1)) over all entries, which a reference in any language can

@@ -3,7 +3,8 @@
 use rematch_data::child::StageError;
 use rematch_spec::method::Method as MethodSpec;
 use rematch_spec::network::Network as NetworkSpec;
-use rematch_spec::recipe::{Normalize, Recipe};
+use rematch_spec::recipe::Normalize;
+use rematch_spec::train::Train;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -21,6 +22,8 @@ pub struct Model {
     pub network: NetworkSpec,
     /// How pixels are scaled.
     pub normalize: Option<Normalize>,
+    /// Whether they are whitened; by what, the run's job says.
+    pub whitened: bool,
     /// Shape of the images, and how many classes.
     pub shape: Shape,
     /// Whether the moving average covers running statistics.
@@ -48,16 +51,18 @@ pub struct Built {
 
 impl Model {
     /// That of a run.
-    pub fn new(algorithm: &MethodSpec, recipe: &Recipe, shape: Shape, unlabeled: usize) -> Self {
+    pub fn new(spec: &Train, shape: Shape, unlabeled: usize) -> Self {
+        let recipe = spec.recipe();
         Self {
-            algorithm: algorithm.clone(),
-            network: recipe.network.clone(),
-            normalize: recipe.normalize.clone(),
+            algorithm: spec.algorithm.clone(),
+            steps: recipe.length.steps(recipe.batch),
+            network: recipe.network,
+            normalize: recipe.normalize,
+            whitened: spec.zca.is_some(),
             shape,
             ema_statistics: recipe.ema_statistics,
             batch: recipe.batch,
             unlabeled,
-            steps: recipe.length.steps(recipe.batch),
         }
     }
 

@@ -13,6 +13,7 @@ use rematch_data::npy::Writer;
 use rematch_data::{classes, folder, fs, json};
 use rematch_spec::class::Names;
 use rematch_spec::images::Channels;
+use rematch_spec::input::Input;
 use rematch_spec::job::Report;
 use rematch_spec::predict::{Predict, Weights, Which};
 use serde_json::{Map, Value};
@@ -23,6 +24,7 @@ use crate::device;
 use crate::evaluate::Confusion;
 use crate::feed::Images;
 use crate::model::{Built, Model};
+use crate::scale::Scale;
 
 /// Images in one pass.
 const CHUNK: usize = 512;
@@ -34,6 +36,15 @@ pub fn predict(child: &Child) -> Result<Report, StageError> {
     let model = model(&path).map_err(|e| StageError::failed(e.to_string()))?;
     let device = device::choose(spec.device, child)?;
     let built = model.build(0, device, false)?;
+    if model.whitened != spec.zca.is_some() {
+        let message = match model.whitened {
+            true => "the network was trained on whitened images, and `zca` is missing",
+            false => "the network was not trained on whitened images, and there is `zca`",
+        };
+        return Err(StageError::usage(message).help("give what the run's `train` was given"));
+    }
+    let zca = spec.zca.as_ref().map(Input::path);
+    let scale = Scale::new(zca, model.normalize.as_ref(), shape(&model), device)?;
     let tensors = Tensors::of_model(&built);
     let (_, values) = tensors
         .read(&path, None)
@@ -47,7 +58,12 @@ pub fn predict(child: &Child) -> Result<Report, StageError> {
             child.check()?;
             let count = CHUNK.min(source.len() - at);
             let (images, labels) = source.read(at, count)?;
-            let p = classify(&built, &spec, &model, &images, count)?;
+            let p = classify(
+                &built,
+                &spec,
+                &scale,
+                &Images::new(&images, count, shape(&model)),
+            )?;
             for (n, (label, row)) in labels
                 .iter()
                 .zip(p.chunks(model.shape.classes as usize))
@@ -83,9 +99,8 @@ fn checkpoint(spec: &Predict) -> Result<PathBuf, StageError> {
 fn classify(
     built: &Built,
     spec: &Predict,
-    model: &Model,
-    images: &[u8],
-    count: usize,
+    scale: &Scale,
+    images: &Images,
 ) -> Result<Vec<f32>, StageError> {
     let network = match spec.weights {
         Weights::Ema => &built.teacher,
@@ -93,7 +108,7 @@ fn classify(
     };
     let like = &network.variables()[0].tensor;
     tch::no_grad(|| {
-        let x = Images::new(images, count, shape(model)).on(like, model.normalize.as_ref())?;
+        let x = images.on(like, scale)?;
         let p = built.method.logits(network, &x).softmax(-1, Kind::Float);
         let p: Tensor = p.to_device(tch::Device::Cpu).contiguous().view([-1]);
         Vec::<f32>::try_from(p).map_err(|e| StageError::failed(e.to_string()))

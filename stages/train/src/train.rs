@@ -8,12 +8,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rematch_data::child::{Child, StageError};
 use rematch_data::fs;
 use rematch_data::image::Shape;
+use rematch_spec::input::Input;
 use rematch_spec::job::Report;
 use rematch_spec::kind::Stage;
 use rematch_spec::recipe::Recipe;
@@ -34,6 +36,7 @@ use crate::method::{Loss, Method, Step};
 use crate::model::{Built, Model};
 use crate::network::Network;
 use crate::optimizer::Optimizer;
+use crate::scale::Scale;
 use crate::schedule::learning_rate;
 use crate::shim;
 use crate::watch::Watch;
@@ -60,19 +63,22 @@ pub fn train(child: &Child) -> Result<Report, StageError> {
     let recipe = spec.recipe();
     let device = device::choose(spec.device, child)?;
     let data = Data::load(&spec)?;
-    let model = Model::new(&spec.algorithm, &recipe, data.shape(), data.to_train_on());
+    let model = Model::new(&spec, data.shape(), data.to_train_on());
     let mut built = model.build(spec.seed, device, spec.precision == Precision::Bf16)?;
     let views = built.method.views();
     data.check_sizes(recipe.batch, views)?;
     child.check()?;
     let dataset = spec.augment_as.as_deref().unwrap_or_default();
     let pipeline = Pipeline::new(&recipe, dataset, views, data.image(), spec.seed)?;
+    let zca = spec.zca.as_ref().map(Input::path);
+    let scale = Scale::new(zca, recipe.normalize.as_ref(), data.image(), device)?;
+    let scale = Rc::new(scale);
     thread::scope(|scope| {
         let feed = Feed::start(scope, &data, &pipeline);
         let chunk = EVALUATED[usize::from(device.is_cuda())];
-        let evaluation = Evaluation::new(&data, chunk, pipeline.normalize())?;
+        let evaluation = Evaluation::new(&data, chunk, &scale)?;
         let mut run = Run::new(
-            child, &spec, &recipe, model, &mut built, evaluation, feed, &pipeline,
+            child, &spec, &recipe, model, &mut built, evaluation, feed, &pipeline, scale,
         )?;
         let args = child.output("run")?.join("args");
         fs::create_dir_all(&args)?;
@@ -87,7 +93,7 @@ struct Run<'a> {
     child: &'a Child,
     spec: &'a Train,
     recipe: &'a Recipe,
-    pipeline: &'a Pipeline,
+    scale: Rc<Scale>,
     method: &'a mut dyn Method,
     student: &'a Network,
     teacher: &'a Network,
@@ -135,6 +141,7 @@ impl<'a> Run<'a> {
         evaluation: Evaluation,
         feed: Feed<'a>,
         pipeline: &'a Pipeline,
+        scale: Rc<Scale>,
     ) -> Result<Self, StageError> {
         let Built {
             method,
@@ -170,7 +177,7 @@ impl<'a> Run<'a> {
             child,
             spec,
             recipe,
-            pipeline,
+            scale,
             method: &mut **method,
             student,
             teacher,
@@ -236,7 +243,7 @@ impl<'a> Run<'a> {
         if step == 0 {
             self.views = prepared.strips(SHOWN);
         }
-        let (batch, probe) = prepared.on(like, self.pipeline.normalize())?;
+        let (batch, probe) = prepared.on(like, &self.scale)?;
         let seen = Step {
             student: self.student,
             teacher: self.teacher,

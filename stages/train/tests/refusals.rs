@@ -116,3 +116,18 @@ fn a_gpu_that_is_not_there_is_an_error_where_it_is_demanded() {
     job.gpus = 1.0;
     place.run(&job).unwrap();
 }
+
+#[test]
+fn whitening_takes_the_place_of_normalising_and_needs_its_file() {
+    let place = Place::new();
+    let normalize = json!({"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]});
+    let zca = json!({"$input": place.path("test")});
+    let (code, message) = refused(&place, json!({"zca": zca, "normalize": normalize}));
+    assert_eq!(code, exit::USAGE);
+    assert!(
+        message.starts_with("zca: images are either whitened or normalised"),
+        "{message}"
+    );
+    let (_, message) = refused(&place, json!({"zca": zca}));
+    assert!(message.contains("it is no numpy archive"), "{message}");
+}

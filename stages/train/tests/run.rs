@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use common::{Place, assert_same, checkpoints, log, name, scalars};
+use common::{Place, assert_same, checkpoints, log, name, records, scalars};
 use rematch_data::child::{Child, StageError};
 use rematch_data::rng::{Purpose, Stream};
+use rematch_data::zca::Zca;
 use rematch_spec::job::Job;
 use rematch_train::train::train;
 use serde_json::{Value, json};
@@ -251,4 +252,51 @@ fn two_threads_and_bf16_train_as_well() {
     );
     job.cpus = 2;
     assert!(place.run(&job).unwrap().metrics["accuracy"] > 80.0);
+}
+
+#[test]
+fn featmatch_learns_before_and_with_prototypes() {
+    let place = Place::new();
+    let settings = json!({"k": 1, "of": 24, "pretrain": 4, "sample": 5, "rampup": 12, "pk": 3});
+    let changes = json!({
+        "algorithm": {"featmatch": settings},
+        // Its operations on colours hide what these classes differ in.
+        "augment": "mz.mz.mz",
+        "length": {"steps": 60},
+        "optimizer": {"sgd": {"lr": 0.1}},
+        "ema": 0,
+    });
+    let job = place.job("job", changes);
+    let report = place.run(&job).unwrap();
+    let prototypes: Vec<f64> = scalars(&job)
+        .iter()
+        .filter(|s| s.1.starts_with("monitors/prototypes"))
+        .map(|s| s.2)
+        .collect();
+    // None at the first report, then three of each class.
+    let counts: Vec<f64> = prototypes.chunks(2).map(|both| both.iter().sum()).collect();
+    assert_eq!((counts[0], counts[counts.len() - 1]), (0.0, 9.0));
+    assert!(report.metrics["accuracy"] > 80.0, "{:?}", report.metrics);
+}
+
+#[test]
+fn featmatch_learns_from_whitened_images() {
+    let place = Place::new();
+    // More images than an image has values, so that no direction is lost.
+    std::fs::write(place.path("many"), records(400, 9)).unwrap();
+    let zca = Zca::of(&[place.path("many")], &|_, _| Ok(())).unwrap();
+    zca.write(&place.path("zca.npz")).unwrap();
+    let input = |name: &str| json!({"$input": place.path(name)});
+    let changes = json!({
+        "algorithm": {"featmatch": {"k": 1}},
+        "zca": input("zca.npz"),
+        "labeled": [input("many")],
+        "length": {"steps": 120},
+        "batch": 8,
+        "optimizer": {"sgd": {"lr": 0.1}},
+        "augment": "x.x.x",
+        "ema": 0,
+    });
+    let report = place.run(&place.job("job", changes)).unwrap();
+    assert!(report.metrics["accuracy"] > 60.0, "{:?}", report.metrics);
 }

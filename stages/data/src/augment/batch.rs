@@ -132,6 +132,7 @@ impl View {
             Strong::AutoAugment(policy) => policy.apply(canvas, &mut stream),
             Strong::Kekmodel(policy) => policy.apply(canvas, &mut stream),
             Strong::Cutout => CtOp::Cutout.apply([1.0, 0.0], canvas, &mut stream),
+            Strong::FeatMatch(policy) => policy.apply(canvas, &mut stream),
             Strong::CtAugment { cutout } => {
                 batch.policies[i].apply(canvas, &mut stream);
                 if *cutout {
@@ -202,6 +203,8 @@ mod tests {
             "d.d.aac",
             "d.d.ctac",
             "d.d.kekmodel",
+            "mz.mz.mz",
+            "mz.mz.featmatch",
         ]
         .map(|text| {
             let view = &views(text)[1];
@@ -214,11 +217,12 @@ mod tests {
             crc.finalize()
         });
         // All but aac and ctac: computed with Pillow 9.5.0 from the spec, written again in Python with
-        // numpy's Philox. Those two are this code's own.
+        // numpy's Philox, the last two by tests/make_featmatch_views.py. Those two are this code's own.
         assert_eq!(
             crcs,
             [
-                1456035449, 3752182518, 180106692, 4265731318, 3048163631, 2113047138, 432611773
+                1456035449, 3752182518, 180106692, 4265731318, 3048163631, 2113047138, 432611773,
+                185611385, 2617317758
             ]
         );
     }
@@ -353,6 +357,7 @@ mod tests {
                 "d.d.aac",
                 "d.d.ctac",
                 "d.d.kekmodel",
+                "mz.mz.featmatch",
             ] {
                 let view = &Augment::parse(text, 2)
                     .unwrap()

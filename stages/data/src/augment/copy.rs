@@ -74,7 +74,11 @@ impl CopyView {
             seed,
             wrap: params.wrap,
             drawn_once: params.drawn_once,
-            weak: Weak { mirror, shift },
+            weak: Weak {
+                mirror,
+                shift,
+                ..Weak::default()
+            },
         })
     }
 

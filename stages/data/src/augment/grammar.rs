@@ -14,8 +14,10 @@
 //! | `cta`, `ctac` | default | CTAugment; with its cutout of half the side |
 //! | `cut` | default | that cutout alone |
 //! | `kekmodel` | default | RandAugment of kekmodel/FixMatch-pytorch |
+//! | `mz` | mirror and shift by a sixteenth of the width, black outside | none |
+//! | `featmatch` | none | two operations of FeatMatch's sixteen |
 //!
-//! `s`, `ms`, `cta`, `ctac`, `cut` and `kekmodel` are not in the originals: there `d` knows datasets by name
+//! `s`, `ms`, `cta`, `ctac` and what follows are not in the originals: there `d` knows datasets by name
 //! alone, and a script either always uses CTAugment or never.
 //!
 //! Of several unlabeled tokens only the last one's strong part counts; it applies to every view but
@@ -27,7 +29,7 @@ use std::str::FromStr;
 
 use crate::image::Shape;
 
-use super::{AutoAugment, Cutout, Kekmodel, Magnitude, RandAugment, Strong, View, Weak};
+use super::{AutoAugment, Cutout, FeatMatch, Kekmodel, Magnitude, RandAugment, Strong, View, Weak};
 
 /// How all views are augmented.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +69,10 @@ pub enum Token {
     Cutout,
     /// `kekmodel`
     Kekmodel,
+    /// `mz`
+    MirrorShiftZeros,
+    /// `featmatch`
+    FeatMatch,
 }
 
 /// An augmentation that makes no sense.
@@ -88,7 +94,7 @@ pub enum AugmentError {
     },
     /// A token that nothing knows.
     #[error(
-        "unknown part `{token}` of augmentation `{text}`; known are x, m, s, ms, d, aa, aac, ra, rac, rac2 to rac9, cta, ctac, cut, kekmodel, and rN_M_C such as r2_10_50 (N operations, 1 to 4; magnitude M, 1 to 15; cutout C, one of 0, 25, 50, 75)"
+        "unknown part `{token}` of augmentation `{text}`; known are x, m, s, ms, d, aa, aac, ra, rac, rac2 to rac9, cta, ctac, cut, kekmodel, mz, featmatch, and rN_M_C such as r2_10_50 (N operations, 1 to 4; magnitude M, 1 to 15; cutout C, one of 0, 25, 50, 75)"
     )]
     Token {
         /// The token.
@@ -217,6 +223,8 @@ impl Token {
             "ctac" => Self::CtAugment { cutout: true },
             "cut" => Self::Cutout,
             "kekmodel" => Self::Kekmodel,
+            "mz" => Self::MirrorShiftZeros,
+            "featmatch" => Self::FeatMatch,
             "ra" => Self::RandAugment(RandAugment::RA),
             "rac" => Self::RandAugment(RandAugment::RAC),
             _ => Self::RandAugment(rand_augment(token)?),
@@ -225,26 +233,31 @@ impl Token {
 
     fn weak(self, dataset: &str, shape: Shape) -> Weak {
         match self {
-            Self::Nothing => Weak::default(),
+            Self::Nothing | Self::FeatMatch => Weak::default(),
             Self::Mirror => Weak {
                 mirror: true,
-                shift: 0,
+                ..Weak::default()
             },
             Self::Shift => Weak::shift(shape),
             Self::MirrorShift => Weak::mirror_and_shift(shape),
+            Self::MirrorShiftZeros => Weak::mirror_and_shift_into_zeros(shape),
             _ => Weak::of_dataset(dataset, shape),
         }
     }
 
     fn strong(self, dataset: &str) -> Result<Strong, AugmentError> {
         Ok(match self {
-            Self::Nothing | Self::Mirror | Self::Shift | Self::MirrorShift | Self::Default => {
-                Strong::None
-            }
+            Self::Nothing
+            | Self::Mirror
+            | Self::Shift
+            | Self::MirrorShift
+            | Self::MirrorShiftZeros
+            | Self::Default => Strong::None,
             Self::RandAugment(policy) => Strong::RandAugment(policy),
             Self::CtAugment { cutout } => Strong::CtAugment { cutout },
             Self::Cutout => Strong::Cutout,
             Self::Kekmodel => Strong::Kekmodel(Kekmodel),
+            Self::FeatMatch => Strong::FeatMatch(FeatMatch),
             Self::AutoAugment { cutout } => match AutoAugment::of_dataset(dataset, cutout) {
                 Some(policy) => Strong::AutoAugment(policy),
                 None => {
@@ -307,7 +320,8 @@ mod tests {
             views[1].weak,
             Weak {
                 mirror: true,
-                shift: 4
+                shift: 4,
+                ..Weak::default()
             }
         );
         let views = Augment::parse("d.rac.m", 2)
@@ -319,7 +333,7 @@ mod tests {
             views[1].weak,
             Weak {
                 mirror: true,
-                shift: 0
+                ..Weak::default()
             }
         );
     }
@@ -334,6 +348,20 @@ mod tests {
         let views = augment.unlabeled_views("svhn", SHAPE, 1).unwrap();
         assert_eq!(views[0].strong, Strong::RandAugment(RandAugment::RA));
         assert!(!views[0].weak.mirror);
+    }
+
+    #[test]
+    fn all_of_featmatchs_views_but_the_first_are_strong_from_the_image_as_it_is() {
+        let augment = Augment::parse("mz.mz.featmatch", 9).unwrap();
+        let unlabeled = augment.unlabeled_views("svhn", SHAPE, 9).unwrap();
+        let labeled = augment.labeled_views("svhn", SHAPE, 9).unwrap();
+        assert_eq!(labeled, unlabeled);
+        assert_eq!(labeled[0].weak, Weak::mirror_and_shift_into_zeros(SHAPE));
+        assert_eq!(labeled[0].strong, Strong::None);
+        for view in &labeled[1..] {
+            assert_eq!(view.weak, Weak::default());
+            assert_eq!(view.strong, Strong::FeatMatch(FeatMatch));
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The weak augmentation: mirror and shift (spec/fixmatch.md 4.4).
+//! The weak augmentation: mirror and shift (spec/fixmatch.md 4.4, spec/featmatch.md 4).
 
 use rematch_spec::datasets::{self, Name};
 
-use crate::image::{Shape, Shift};
+use crate::image::{Border, Shape, Shift};
 use crate::rng::Stream;
 
 /// How far weak augmentation may go.
@@ -10,8 +10,10 @@ use crate::rng::Stream;
 pub struct Weak {
     /// Mirror left and right, with probability ½.
     pub mirror: bool,
-    /// w: pad by w pixels of reflection and cut the old size out anywhere, offsets uniform in 0..=2w.
+    /// w: pad by w pixels and cut the old size out anywhere, offsets uniform in 0..=2w.
     pub shift: usize,
+    /// What the padding shows.
+    pub border: Border,
 }
 
 impl Weak {
@@ -26,8 +28,18 @@ impl Weak {
     /// Shift by an eighth of the width, without mirror.
     pub fn shift(shape: Shape) -> Self {
         Self {
-            mirror: false,
             shift: shape.width / 8,
+            ..Self::default()
+        }
+    }
+
+    /// FeatMatch's: mirror and shift by a sixteenth of the width, 2 pixels of 32, with black outside
+    /// (spec/featmatch.md 4).
+    pub fn mirror_and_shift_into_zeros(shape: Shape) -> Self {
+        Self {
+            mirror: true,
+            shift: shape.width / 16,
+            border: Border::Zero,
         }
     }
 
@@ -51,6 +63,7 @@ impl Weak {
             mirror,
             down: offset(),
             right: offset(),
+            border: self.border,
         }
     }
 }
@@ -102,22 +115,46 @@ mod tests {
             of("cifar100", 32),
             Weak {
                 mirror: true,
-                shift: 4
+                shift: 4,
+                ..Weak::default()
             }
         );
         assert_eq!(
             of("svhn_noextra", 32),
             Weak {
                 mirror: false,
-                shift: 4
+                shift: 4,
+                ..Weak::default()
             }
         );
         assert_eq!(
             of("stl10", 96),
             Weak {
                 mirror: true,
-                shift: 12
+                shift: 12,
+                ..Weak::default()
             }
         );
+    }
+
+    #[test]
+    fn featmatch_shifts_by_a_sixteenth_into_black() {
+        // spec/featmatch.md 4: 2 pixels of 32, 5 of 84, 8 of 128.
+        for (width, shift) in [(32, 2), (84, 5), (128, 8)] {
+            let weak = Weak::mirror_and_shift_into_zeros(Shape {
+                height: width,
+                width,
+                channels: 3,
+            });
+            let (mirror, border) = (true, Border::Zero);
+            assert_eq!(
+                weak,
+                Weak {
+                    mirror,
+                    shift,
+                    border
+                }
+            );
+        }
     }
 }

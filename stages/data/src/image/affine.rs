@@ -48,9 +48,9 @@ impl Canvas {
         let (height, width) = (self.shape.height, self.shape.width);
         match degrees {
             0 => {}
-            180 => self.turn(|y, x| (height - 1 - y, width - 1 - x)),
-            90 if height == width => self.turn(|y, x| (x, width - 1 - y)),
-            270 if height == width => self.turn(|y, x| (height - 1 - x, y)),
+            180 => self.turn(height, width, |y, x| (height - 1 - y, width - 1 - x)),
+            90 if height == width => self.turn(height, width, |y, x| (x, width - 1 - y)),
+            270 if height == width => self.turn(height, width, |y, x| (height - 1 - x, y)),
             _ => {
                 let [cos, sin, minus_sin] = cosine_and_sines(degrees);
                 let (x, y) = (width as f64 / 2.0, height as f64 / 2.0);
@@ -151,20 +151,33 @@ impl Canvas {
         std::mem::swap(&mut self.holes, &mut self.spare_holes);
     }
 
-    /// Gives every pixel (row, column) the one at `from`.
-    fn turn(&mut self, from: impl Fn(usize, usize) -> (usize, usize)) {
-        let (height, width, channels) = (self.shape.height, self.shape.width, self.shape.channels);
+    /// Swaps left and right.
+    pub fn mirror(&mut self) {
+        let (height, width) = (self.shape.height, self.shape.width);
+        self.turn(height, width, |y, x| (y, width - 1 - x));
+    }
+
+    /// Swaps rows and columns.
+    pub fn transpose(&mut self) {
+        self.turn(self.shape.width, self.shape.height, |y, x| (x, y));
+    }
+
+    /// Gives every pixel (row, column) of an image of `height` × `width` the one at `from`.
+    fn turn(&mut self, height: usize, width: usize, from: impl Fn(usize, usize) -> (usize, usize)) {
+        let (stride, channels) = (self.shape.width, self.shape.channels);
         self.spare.clear();
         self.spare_holes.clear();
         for row in 0..height {
             for column in 0..width {
                 let (y, x) = from(row, column);
-                let at = y * width + x;
+                let at = y * stride + x;
                 self.spare
                     .extend_from_slice(&self.pixels[at * channels..(at + 1) * channels]);
                 self.spare_holes.extend(self.holes.get(at));
             }
         }
+        self.shape.height = height;
+        self.shape.width = width;
         self.swap();
         std::mem::swap(&mut self.holes, &mut self.spare_holes);
     }

@@ -2,12 +2,20 @@
 
 use super::Shape;
 
-/// Which part of an image, padded by reflection, is cut out, and whether the image is mirrored
-/// before.
+/// What lies outside an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Border {
+    /// The image again without its edge pixel (`REFLECT` in TensorFlow, `reflect` in PyTorch).
+    #[default]
+    Reflect,
+    /// Black.
+    Zero,
+}
+
+/// Which part of an image, padded, is cut out, and whether the image is mirrored before.
 ///
-/// Padding repeats the image without its edge pixel (`REFLECT` in TensorFlow, `reflect` in
-/// PyTorch). (0, 0) is the image itself; `down` and `right` move the window by at most the image's
-/// size less one.
+/// (0, 0) is the image itself; `down` and `right` move the window by at most the image's size less
+/// one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shift {
     /// Mirror left and right first.
@@ -16,6 +24,8 @@ pub struct Shift {
     pub down: isize,
     /// Columns the window moves to the right.
     pub right: isize,
+    /// What the window shows of the outside.
+    pub border: Border,
 }
 
 /// The position in 0..n that a reflected position shows.
@@ -47,7 +57,7 @@ impl Shift {
         }
     }
 
-    fn copy<T: Copy>(self, shape: Shape, source: &[T], target: &mut [T]) {
+    fn copy<T: Copy + Default>(self, shape: Shape, source: &[T], target: &mut [T]) {
         let (height, width) = (shape.height, shape.width);
         if height * width == 0 {
             return;
@@ -64,11 +74,21 @@ impl Shift {
             let at = reflect(x as isize + self.right, width);
             if self.mirror { width - 1 - at } else { at }
         };
+        let reflects = self.border == Border::Reflect;
         for (y, target) in target.chunks_exact_mut(width).enumerate() {
-            let row = reflect(y as isize + self.down, height);
+            let at = y as isize + self.down;
+            if !reflects && !(0..height as isize).contains(&at) {
+                target.fill(T::default());
+                continue;
+            }
+            let row = reflect(at, height);
             let source = &source[row * width..(row + 1) * width];
             for x in (0..begin).chain(end..width) {
-                target[x] = source[column(x)];
+                target[x] = if reflects {
+                    source[column(x)]
+                } else {
+                    T::default()
+                };
             }
             if begin < end {
                 let inside = &mut target[begin..end];
@@ -97,8 +117,15 @@ mod tests {
         for y in 0..shape.height {
             for x in 0..shape.width {
                 for c in 0..shape.channels {
-                    let row = reflect(y as isize + shift.down, shape.height);
-                    let column = reflect(x as isize + shift.right, shape.width);
+                    let (row, column) = (y as isize + shift.down, x as isize + shift.right);
+                    let inside = (0..shape.height as isize).contains(&row)
+                        && (0..shape.width as isize).contains(&column);
+                    if shift.border == Border::Zero && !inside {
+                        target.push(0);
+                        continue;
+                    }
+                    let row = reflect(row, shape.height);
+                    let column = reflect(column, shape.width);
                     let column = if shift.mirror {
                         shape.width - 1 - column
                     } else {
@@ -126,15 +153,21 @@ mod tests {
                 width,
                 channels,
             };
-            let source: Vec<u8> = (0..shape.bytes() as u8).collect();
+            let source: Vec<u8> = (1..=shape.bytes() as u8).collect();
             let mut target = vec![0; source.len()];
             for down in -4..=4 {
                 for right in -4..=4 {
-                    for mirror in [false, true] {
+                    for (mirror, border) in [
+                        (false, Border::Reflect),
+                        (true, Border::Reflect),
+                        (false, Border::Zero),
+                        (true, Border::Zero),
+                    ] {
                         let shift = Shift {
                             mirror,
                             down,
                             right,
+                            border,
                         };
                         shift.apply(shape, &source, &mut target);
                         assert_eq!(target, slow(shift, shape, &source), "{shape:?} {shift:?}");

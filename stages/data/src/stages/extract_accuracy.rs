@@ -1,5 +1,5 @@
 //! `extract_accuracy`: the median of the last values of a scalar, as the originals' script of that
-//! name computes and writes it (spec/fixmatch.md 10).
+//! name computes and writes it (spec/fixmatch.md 10), and the value at the best report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,12 +20,29 @@ const LAST: [(&str, usize); 4] = [
     ("last50", 50),
 ];
 
+/// What says which report is the best.
+const VALID: &str = "accuracy/valid";
+
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: ExtractAccuracy = child.params()?;
-    let values = values(child, params.run.path(), &params.tag)?;
-    let stats: BTreeMap<&str, f64> = LAST
+    let run = params.run.path();
+    let reports = reports(child, run, &params.tag)?;
+    let values: Vec<f64> = reports.iter().map(|report| report.value).collect();
+    let mut stats: BTreeMap<&str, f64> = LAST
         .map(|(name, count)| (name, median_of_last(&values, count)))
         .into();
+    if params.best_valid {
+        let best = best(&reports).ok_or_else(|| {
+            let message = format!(
+                "{}: no report has both `{}` and `{VALID}`",
+                run.display(),
+                params.tag
+            );
+            StageError::failed(message)
+                .help("train with validation images, or leave `best_valid` out")
+        })?;
+        stats.insert("best_valid", best);
+    }
     fs::write(child.output("stats")?, json::python(&stats, 4))?;
     let metrics = stats
         .into_iter()
@@ -37,9 +54,27 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     })
 }
 
+/// One value of a scalar.
+struct Value {
+    value: f64,
+    /// [`VALID`] in the same report.
+    valid: Option<f64>,
+}
+
+/// The value with the highest validation accuracy; the first of several.
+fn best(reports: &[Value]) -> Option<f64> {
+    let mut best: Option<(f64, f64)> = None;
+    for (valid, value) in reports.iter().filter_map(|r| Some((r.valid?, r.value))) {
+        if best.is_none_or(|(highest, _)| valid > highest) {
+            best = Some((valid, value));
+        }
+    }
+    best.map(|(_, value)| value)
+}
+
 /// All values of a scalar in a run, in the order of files and of events within them: steps that a
 /// restarted run wrote twice count twice, as in the originals.
-fn values(child: &Child, run: &Path, tag: &str) -> Result<Vec<f64>, StageError> {
+fn reports(child: &Child, run: &Path, tag: &str) -> Result<Vec<Value>, StageError> {
     let files = events::files(run)?;
     if files.is_empty() {
         let message = format!("{}: no event files here or in tf/ below it", run.display());
@@ -63,7 +98,14 @@ fn values(child: &Child, run: &Path, tag: &str) -> Result<Vec<f64>, StageError> 
                             return Err(StageError::failed(message)
                                 .help("the run diverged; look at its losses"));
                         }
-                        values.push(*value);
+                        let valid = event
+                            .scalars
+                            .iter()
+                            .find(|(t, v)| t == VALID && v.is_finite());
+                        values.push(Value {
+                            value: *value,
+                            valid: valid.map(|(_, valid)| *valid),
+                        });
                     } else {
                         others.extend(event.scalars.into_iter().map(|(tag, _)| tag));
                     }
@@ -114,8 +156,11 @@ mod tests {
     use serde_json::json;
 
     fn extract(run: &Path, tag: &str) -> (Result<String, StageError>, Lines) {
+        extract_with(json!({"run": {"$input": run}, "tag": tag}))
+    }
+
+    fn extract_with(params: serde_json::Value) -> (Result<String, StageError>, Lines) {
         let work = tempfile::tempdir().unwrap();
-        let params = json!({"run": {"$input": run}, "tag": tag});
         let lines = Lines::default();
         let child = Child::new(
             job(
@@ -149,6 +194,46 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn cadrs_figure_is_that_of_another_tag() {
+        let Some(golden) = shared("golden/events/gm25") else {
+            return;
+        };
+        let expected = fs::read_to_string(&golden.join("stats/GM.json")).unwrap();
+        assert_eq!(extract(&golden, "accuracy/GM").0.unwrap(), expected);
+    }
+
+    #[test]
+    fn the_best_report_is_the_first_with_the_highest_validation_accuracy() {
+        let run = tempfile::tempdir().unwrap();
+        let mut writer = EventWriter::create(&run.path().join("tfevents"), 0.0).unwrap();
+        let reports = [(10.0, 5.0), (20.0, 7.0), (30.0, 6.0), (40.0, 7.0)];
+        for (step, (test, valid)) in (1..).zip(reports) {
+            let values = [("accuracy/valid", valid), ("accuracy", test)];
+            writer.scalars(0.0, step, &values);
+        }
+        writer.scalars(0.0, 5, &[("accuracy", 99.0)]);
+        writer.flush().unwrap();
+        let mut params = json!({"run": {"$input": run.path()}, "best_valid": true});
+        let found = extract_with(params.clone()).0.unwrap();
+        assert!(found.contains("\"best_valid\": 20.0"), "{found}");
+        assert!(!extract(run.path(), "accuracy").0.unwrap().contains("best"));
+        params["tag"] = "accuracy/valid".into();
+        let found = extract_with(params).0.unwrap();
+        assert!(found.contains("\"best_valid\": 7.0"), "{found}");
+    }
+
+    #[test]
+    fn a_run_without_validation_images_has_no_best_report() {
+        let run = tempfile::tempdir().unwrap();
+        let mut writer = EventWriter::create(&run.path().join("tfevents"), 0.0).unwrap();
+        writer.scalars(0.0, 1, &[("accuracy", 10.0)]);
+        writer.flush().unwrap();
+        let params = json!({"run": {"$input": run.path()}, "best_valid": true});
+        let error = extract_with(params).0.unwrap_err();
+        assert!(error.to_string().contains("no report has both"), "{error}");
     }
 
     #[test]
