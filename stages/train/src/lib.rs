@@ -4,7 +4,7 @@
 //! Reading order:
 //! - [`mod@train`]: the loop;
 //! - [`method`], [`methods`]: what a method is, and each of them;
-//! - [`network`], [`networks`], [`batch_norm`]: what learns;
+//! - [`network`], [`networks`], [`layers`], [`batch_norm`]: what learns;
 //! - [`optimizer`], [`schedule`], [`ema`]: how it learns;
 //! - [`data`], [`feed`], [`learn`]: what it learns from;
 //! - [`evaluate`], [`log`], [`arguments`], [`watch`]: what is told of it;
@@ -19,6 +19,7 @@ pub mod device;
 pub mod ema;
 pub mod evaluate;
 pub mod feed;
+pub mod layers;
 pub mod learn;
 pub mod log;
 pub mod memory;

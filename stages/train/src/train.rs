@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rematch_data::child::{Child, StageError};
 use rematch_data::fs;
+use rematch_data::rng::Purpose;
 use rematch_spec::job::Report;
 use rematch_spec::kind::Stage;
 use rematch_spec::recipe::Recipe;
@@ -60,6 +61,7 @@ pub fn train(child: &Child) -> Result<Report, StageError> {
     let recipe = spec.recipe();
     let device = device::choose(spec.device, child)?;
     let data = Data::load(&spec)?;
+    networks::check(&recipe.network, data.shape())?;
     let features = networks::features(&recipe.network, data.shape());
     let mut memory = Memory::new(device);
     let method = method::build(
@@ -245,6 +247,9 @@ impl<'a> Run<'a> {
             seed: self.spec.seed,
             labeled: self.evaluation.labeled(),
         };
+        // What libtorch draws itself, such as dropout and Shake-Shake's mixes.
+        let noise = const { Purpose::named("libtorch") };
+        tch::manual_seed(seen.stream(noise).bits() as i64);
         let loss = self.method.loss(&seen, &batch);
         if step == 0 {
             self.watch.alive(&loss)?;
