@@ -98,6 +98,19 @@ pub struct Wrn {
     /// Whether the first block of the second and third group takes its normalised input, as in the
     /// original network.
     pub preactivate: bool,
+    /// How the classifier starts.
+    pub classifier: Start,
+}
+
+/// How a linear layer starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// Glorot's normal numbers, bias 0: kekmodel's, TorchSSL's, USB's.
+    #[default]
+    Xavier,
+    /// PyTorch's default, uniform within 1/√inputs, bias too: FeatMatch's.
+    Pytorch,
 }
 
 impl Default for Wrn {
@@ -109,6 +122,7 @@ impl Default for Wrn {
             bn_momentum: 0.999,
             bn_epsilon: 1e-5,
             preactivate: false,
+            classifier: Start::default(),
         }
     }
 }

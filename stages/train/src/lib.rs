@@ -6,7 +6,7 @@
 //! - [`mod@predict`]: what a trained network says of images;
 //! - [`method`], [`methods`], [`memory`], [`ops`]: what a method is, each of them, and what they share;
 //! - [`model`]: a method and a network, to be built again;
-//! - [`network`], [`networks`], [`batch_norm`]: what learns;
+//! - [`network`], [`networks`], [`layers`], [`batch_norm`]: what learns;
 //! - [`optimizer`], [`schedule`], [`ema`]: how it learns;
 //! - [`data`], [`feed`], [`scale`], [`learn`]: what it learns from;
 //! - [`evaluate`], [`log`], [`arguments`], [`watch`]: what is told of it;
@@ -21,6 +21,7 @@ pub mod device;
 pub mod ema;
 pub mod evaluate;
 pub mod feed;
+pub mod layers;
 pub mod learn;
 pub mod log;
 pub mod memory;

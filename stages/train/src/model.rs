@@ -71,6 +71,7 @@ impl Model {
     /// # Errors
     /// Hyper-parameters that do not fit the images.
     pub fn build(&self, seed: u64, device: Device, bf16: bool) -> Result<Built, StageError> {
+        networks::check(&self.network, self.shape)?;
         let features = networks::features(&self.network, self.shape);
         let mut memory = Memory::new(device);
         let method = method::build(

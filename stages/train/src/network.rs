@@ -79,14 +79,21 @@ pub struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// A kernel whose entries are `draw`n, in the order of its memory.
-    pub fn kernel(
-        &mut self,
-        name: &str,
-        shape: &[i64],
-        draw: impl Fn(&mut Stream) -> f64,
-    ) -> Tensor {
-        self.drawn(name, Role::Kernel, shape, draw)
+    /// The kernel of a linear layer, outputs×inputs, or of a convolution, outputs×inputs×k×k.
+    pub fn weight(&mut self, name: &str, shape: &[i64], init: Init) -> Tensor {
+        let fans = fans(shape);
+        self.drawn(name, Role::Kernel, shape, |s| init.weight(fans, s))
+    }
+
+    /// The bias that goes with a kernel of that shape.
+    pub fn bias(&mut self, name: &str, kernel: &[i64], init: Init) -> Tensor {
+        match init {
+            Init::PyTorch => {
+                let fans = fans(kernel);
+                self.drawn(name, Role::Offset, &kernel[..1], |s| init.weight(fans, s))
+            }
+            _ => self.constant(name, Role::Offset, kernel[0], 0.0),
+        }
     }
 
     /// A variable whose entries are `draw`n, in the order of its memory.
@@ -150,54 +157,69 @@ impl Builder<'_> {
 
     /// A linear layer.
     pub fn linear(&mut self, name: &str, inputs: i64, outputs: i64, init: Init) -> Linear {
-        let weight = format!("{name}.weight");
-        let weight = match init {
-            Init::TensorFlow => {
-                let sigma = (2.0 / (inputs + outputs) as f64).sqrt() / 0.879_625_66;
-                self.kernel(&weight, &[outputs, inputs], |stream| {
-                    loop {
-                        let z = stream.normal();
-                        if z.abs() <= 2.0 {
-                            return sigma * z;
-                        }
-                    }
-                })
-            }
-            Init::Xavier => {
-                let sigma = (2.0 / (inputs + outputs) as f64).sqrt();
-                self.kernel(&weight, &[outputs, inputs], |s| sigma * s.normal())
-            }
-            Init::PyTorch => {
-                let bound = (inputs as f64).sqrt().recip();
-                self.kernel(&weight, &[outputs, inputs], |s| {
-                    bound * (2.0 * s.uniform() - 1.0)
-                })
-            }
-        };
-        let name = format!("{name}.bias");
-        let bias = match init {
-            Init::PyTorch => {
-                let bound = (inputs as f64).sqrt().recip();
-                self.drawn(&name, Role::Offset, &[outputs], |s| {
-                    bound * (2.0 * s.uniform() - 1.0)
-                })
-            }
-            _ => self.constant(&name, Role::Offset, outputs, 0.0),
-        };
+        let shape = [outputs, inputs];
+        let weight = self.weight(&format!("{name}.weight"), &shape, init);
+        let bias = self.bias(&format!("{name}.bias"), &shape, init);
         Linear { weight, bias }
     }
 }
 
-/// How a linear layer starts.
+/// How a layer starts. Bias 0, where nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Init {
     /// Glorot's normal initialisation as TensorFlow has it: cut off at two standard deviations, and
-    /// widened so that the cut leaves the variance (spec/fixmatch.md 5.1); bias 0.
+    /// widened so that the cut leaves the variance (spec/fixmatch.md 5.1).
     TensorFlow,
-    /// Glorot's normal initialisation, not cut off; bias 0.
+    /// Glorot's normal initialisation, not cut off.
     Xavier,
+    /// Glorot's uniform initialisation, TensorFlow's default.
+    Glorot,
     /// PyTorch's default: weights and bias uniform within 1/√inputs.
     PyTorch,
+    /// N(0, 2/outputs), where an output counts once for each place of the kernel: wide residual networks
+    /// (spec/fixmatch.md 5.1), and `kaiming_normal_` with `fan_out` in torchvision's.
+    FanOut,
+    /// He's normal initialisation as Keras has it, of variance 2/inputs, cut off and widened as in
+    /// [`TensorFlow`](Init::TensorFlow).
+    He,
+    /// N(0, 0.01²).
+    Small,
+}
+
+impl Init {
+    /// A weight of a layer with so many inputs and outputs.
+    fn weight(self, [inputs, outputs]: [f64; 2], stream: &mut Stream) -> f64 {
+        match self {
+            Self::TensorFlow => (2.0 / (inputs + outputs)).sqrt() * cut_normal(stream),
+            Self::Xavier => (2.0 / (inputs + outputs)).sqrt() * stream.normal(),
+            Self::Glorot => (6.0 / (inputs + outputs)).sqrt() * around_zero(stream),
+            Self::PyTorch => inputs.sqrt().recip() * around_zero(stream),
+            Self::FanOut => (0.5 * outputs).sqrt().recip() * stream.normal(),
+            Self::He => (2.0 / inputs).sqrt() * cut_normal(stream),
+            Self::Small => 0.01 * stream.normal(),
+        }
+    }
+}
+
+/// Inputs and outputs of a kernel, each counted once for each of its places.
+fn fans(shape: &[i64]) -> [f64; 2] {
+    let places: i64 = shape[2..].iter().product();
+    [(shape[1] * places) as f64, (shape[0] * places) as f64]
+}
+
+/// Uniform, −1 to 1.
+fn around_zero(stream: &mut Stream) -> f64 {
+    2.0 * stream.uniform() - 1.0
+}
+
+/// Of variance 1: normal numbers within two standard deviations, whose variance the cut makes 0.8796².
+fn cut_normal(stream: &mut Stream) -> f64 {
+    loop {
+        let z = stream.normal();
+        if z.abs() <= 2.0 {
+            return z / 0.879_625_66;
+        }
+    }
 }
 
 /// A linear layer that a method wants beside the classifier.

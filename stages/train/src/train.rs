@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rematch_data::child::{Child, StageError};
 use rematch_data::fs;
 use rematch_data::image::Shape;
+use rematch_data::rng::Purpose;
 use rematch_spec::input::Input;
 use rematch_spec::job::Report;
 use rematch_spec::kind::Stage;
@@ -253,6 +254,9 @@ impl<'a> Run<'a> {
             seed: self.spec.seed,
             labeled: self.evaluation.labeled(),
         };
+        // What libtorch draws itself, such as dropout and Shake-Shake's mixes.
+        let noise = const { Purpose::named("libtorch") };
+        tch::manual_seed(seen.stream(noise).bits() as i64);
         let loss = self.method.loss(&seen, &batch);
         if step == 0 {
             self.watch.alive(&loss)?;
