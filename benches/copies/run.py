@@ -168,7 +168,7 @@ def report(args, ours, theirs, start, many, recipe):
     print(f"{MANY} copies: {many['peak']:.0f} MiB; target below {MEMORY}")
     measure.save(
         "copies",
-        "benches/copies/run.py --peer CHECKOUT --archives FOLDER",
+        f"benches/copies/run.py --peer CHECKOUT --archives FOLDER --records {args.records} --rounds {args.rounds}",
         {
             "rematch": measure.version(args.rematch),
             "tasks": tasks,

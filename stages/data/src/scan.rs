@@ -240,6 +240,7 @@ pub fn digest(image: &Image) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::augment::Scratch;
     use crate::records;
 
     const SHAPE: Shape = Shape {
@@ -319,7 +320,7 @@ mod tests {
         assert!(pixels[..images.len()] == images);
         let mut copy = vec![0; 25];
         for (n, found) in pixels[images.len()..].chunks(25).enumerate() {
-            made.render(n, &mut Default::default(), &mut copy).unwrap();
+            made.render(n, &mut Scratch::default(), &mut copy).unwrap();
             assert_eq!(found, copy, "{n}");
         }
         let one = fs::len(&source).unwrap();

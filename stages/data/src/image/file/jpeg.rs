@@ -49,11 +49,9 @@ pub(super) fn decode(file: &[u8]) -> Result<Stored, Error> {
 }
 
 /// Whether the image's end is there: the decoder would fill up what is missing. Within the data of a
-/// scan, 0xff is never followed by the code of a marker.
+/// scan, 0xff is never followed by the code of a marker, so what comes last decides.
 fn is_whole(file: &[u8]) -> bool {
-    let last = |code: u8| file.windows(2).rposition(|pair| pair == [0xff, code]);
-    match (last(0xda), last(0xd9)) {
-        (Some(scan), Some(end)) => scan < end,
-        _ => false,
-    }
+    let scan_or_end = |pair: &&[u8]| matches!(pair, [0xff, 0xda | 0xd9]);
+    let last = file.windows(2).rfind(scan_or_end);
+    last.is_some_and(|pair| pair[1] == 0xd9)
 }
