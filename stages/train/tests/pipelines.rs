@@ -8,7 +8,6 @@ use std::process::Command;
 
 /// What makes any of them small.
 const TINY: &[&str] = &[
-    "axis.seed=[1]",
     "steps=3",
     "report=2",
     "train.network={resnet: {filters: 2, repeat: 1, scales: 1}}",
@@ -17,6 +16,7 @@ const TINY: &[&str] = &[
 ];
 /// Generated images in place of a download.
 const SHAPES: &[&str] = &[
+    "axis.seed=[1]",
     "dataset.dataset=shapes",
     "dataset.train_images=600",
     "dataset.test_images=20",
@@ -36,6 +36,68 @@ const PIPELINES: &[(&str, &[&[&str]])] = &[
         ],
     ),
     ("fixmatch/ablations", &[TINY, SHAPES, &["labels=20"]]),
+    (
+        "realmix/benchmark",
+        &[
+            TINY,
+            SHAPES,
+            &["axis.dataset=[cifar10]", "axis.labels=[250]"],
+        ],
+    ),
+    (
+        "realmix/mismatch",
+        &[
+            TINY,
+            SHAPES,
+            &["axis.labels=[250]", "axis.mismatch=[50]", "copies=2"],
+        ],
+    ),
+    (
+        "cadr/cifar10",
+        &[
+            TINY,
+            SHAPES,
+            &[
+                "axis.labels=[20]",
+                "balanced_train.batch=4",
+                "balanced_train.network={resnet: {filters: 2, repeat: 1, scales: 1}}",
+                "balanced_train.resources.gpus=0",
+            ],
+        ],
+    ),
+    ("cadr/cifar100", &[TINY, SHAPES, &["axis.labels=[20]"]]),
+    (
+        "featmatch/svhn",
+        &[
+            TINY,
+            SHAPES,
+            &[
+                "axis.labels=[250]",
+                "train.algorithm={featmatch: {k: 1, of: 3, pretrain: 1, sample: 1, rampup: 3}}",
+            ],
+        ],
+    ),
+    (
+        "four_methods/comparison",
+        &[
+            SHAPES,
+            &[
+                "axis.labels=[64]",
+                "axis.batch=[8]",
+                "split.protocol={first_k_per_class: {valid: 5}}",
+                "batch_split.protocol={first_k_per_class: {valid: 5}}",
+                "batch_split.size=64",
+                "report=2",
+                "train.length={steps: 3}",
+                "train.network={wrn: {filters: 2, repeat: 1}}",
+                "train.batch=4",
+                "train.resources.gpus=0",
+                "batch_train.length={steps: 3}",
+                "batch_train.network={wrn: {filters: 2, repeat: 1}}",
+                "batch_train.resources.gpus=0",
+            ],
+        ],
+    ),
 ];
 
 fn programs() -> Option<PathBuf> {
