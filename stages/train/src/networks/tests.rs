@@ -187,7 +187,7 @@ fn fill(network: &Network, rename: impl Fn(&str) -> String) {
                 _ if name.ends_with("weight") || name.ends_with("var") => (1.0, 0.3),
                 _ => (0.0, 0.3),
             };
-            let _ = tensor
+            tensor
                 .shallow_clone()
                 .copy_(&wave(&rename(name), &size, base, scale));
         }
