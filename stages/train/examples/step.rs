@@ -1,7 +1,7 @@
 //! Times FixMatch steps on random images, without augmentation, reports and files: what benches
 //! compare with PyTorch. Prints one line of JSON.
 //!
-//! `step [--steps 3] [--threads 1] [--batch 16] [--uratio 7] [--precision float32|bf16] [--device cpu|cuda]`
+//! `step [--network resnet] [--side 32] [--steps 3] [--threads 1] [--batch 16] [--uratio 7] [--precision float32|bf16] [--device cpu|cuda]`
 
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use rematch_train::ema::Ema;
 use rematch_train::memory::Memory;
 use rematch_train::method::{Batch, Setting, Step, build};
 use rematch_train::network::{Network, Shape};
+use rematch_train::networks;
 use rematch_train::optimizer::Optimizer;
 use rematch_train::shim;
 use serde_json::json;
@@ -62,20 +63,17 @@ fn main() {
         _ => Device::Cpu,
     };
     let precision = option("--precision", "float32");
+    let side = number("--side", "32");
     let shape = Shape {
         channels: 3,
-        height: 32,
-        width: 32,
+        height: side,
+        width: side,
         classes: 10,
     };
-    let student = Network::new(
-        &network::Network::default(),
-        shape,
-        1,
-        device,
-        precision == "bf16",
-        &[],
-    );
+    let name = option("--network", "resnet");
+    let spec: network::Network = serde_json::from_value(json!(name)).expect("a network by name");
+    networks::check(&spec, shape).expect("a network for such images");
+    let student = Network::new(&spec, shape, 1, device, precision == "bf16", &[]);
     let teacher = student.teacher(false);
     let settings = method::Fixmatch {
         uratio: uratio as usize,
@@ -86,7 +84,7 @@ fn main() {
         classes: shape.classes,
         batch: batch as usize,
         unlabeled: (batch * uratio) as usize,
-        features: 128,
+        features: networks::features(&spec, shape),
         steps: steps as u64 + 1,
         device,
         memory: &mut memory,
@@ -97,7 +95,7 @@ fn main() {
     let ema = Ema::new(&student, &teacher, 0.999);
     let images = |count: i64| {
         // Channels last in memory, as the feed gives them.
-        Tensor::randint(256, [count, 32, 32, 3], (Kind::Float, device)).permute([0, 3, 1, 2])
+        Tensor::randint(256, [count, side, side, 3], (Kind::Float, device)).permute([0, 3, 1, 2])
             * (2.0 / 255.0)
             - 1.0
     };
@@ -148,6 +146,6 @@ fn main() {
     let images = batch.x[0].size()[0] + 2 * batch.u[0].size()[0];
     println!(
         "{}",
-        json!({"cpu_ms": cpu, "wall_ms": wall, "images": images, "precision": precision})
+        json!({"network": name, "parameters": student.parameters(), "cpu_ms": cpu, "wall_ms": wall, "images": images, "precision": precision})
     );
 }

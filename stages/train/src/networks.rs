@@ -80,3 +80,6 @@ pub fn check(spec: &Network, shape: Shape) -> Result<(), StageError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,6 +79,10 @@ fn sets_that_do_not_fit_are_refused() {
             json!({"valid": 41}),
             "`valid` is 41, and `unlabeled` has 40 images",
         ),
+        (
+            json!({"network": "cnn13"}),
+            "network `cnn13` takes images of 12×12 pixels and more, these have 8×8",
+        ),
     ] {
         let (code, message) = refused(&place, changes);
         assert_eq!((code, message.as_str()), (exit::FAILED, expected));

@@ -178,3 +178,25 @@ impl Branch {
         self.bn2.forward(&self.conv2.forward(&h), bn)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn each_image_has_one_mix_in_training_and_a_half_in_evaluation() {
+        let options = (Kind::Float, Device::Cpu);
+        let (a, b) = (
+            Tensor::zeros([5, 2, 3, 3], options),
+            Tensor::ones([5, 2, 3, 3], options),
+        );
+        let mu = mix(&a, &b, Bn::Update).flatten(1, -1);
+        let (least, most) = (mu.amin([1], false), mu.amax([1], false));
+        assert_eq!(least, most);
+        let mu = Vec::<f32>::try_from(least).unwrap();
+        assert!(mu.iter().all(|mu| (0.0..1.0).contains(mu)), "{mu:?}");
+        assert!(mu.windows(2).all(|pair| pair[0] != pair[1]), "{mu:?}");
+        assert_eq!(mix(&a, &b, Bn::Eval), &b * 0.5);
+    }
+}
