@@ -308,7 +308,7 @@ mod tests {
         writer.flush().unwrap();
         let bytes = fs::read(&path).unwrap();
         let start = bytes.windows(4).position(|w| w == b"\x89PNG").unwrap();
-        assert_eq!(png::decode(&bytes[start..]).unwrap().pixels, [9; 6]);
+        assert_eq!(png::decode(&bytes[start..]).unwrap().data, [9; 6]);
         let mut reader = EventReader::open(&path).unwrap();
         let mut scalars = Vec::new();
         while let Some(event) = reader.read().unwrap() {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Settings, check};
 use crate::kind::Invalid;
-use crate::network::{Network, Wrn};
+use crate::network::{Network, Start, Wrn};
 use crate::optimizer::{Cycle, Decayed, Optimizer, Schedule, Sgd};
 use crate::recipe::{Length, Recipe};
 
@@ -127,6 +127,7 @@ impl Settings for Featmatch {
         Recipe {
             network: Network::Wrn(Wrn {
                 slope: 0.0,
+                classifier: Start::Pytorch,
                 ..Wrn::default()
             }),
             optimizer: Optimizer::Sgd(Sgd {
