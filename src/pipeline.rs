@@ -90,6 +90,8 @@ struct Definitions {
     vars: Vec<(String, Node)>,
     axes: Vec<(Key, Node)>,
     exclude: Vec<Node>,
+    /// Axes whose values `--set` replaced.
+    replaced: BTreeSet<String>,
     include: Vec<Node>,
     pools: BTreeMap<String, u32>,
     stages: Vec<(Key, Node)>,
@@ -334,6 +336,7 @@ impl Definitions {
                     value: Yaml::List(vec![value]),
                 },
             };
+            self.replaced.insert(name.to_owned());
             return Ok(());
         }
         if let [stage, param @ ..] = &steps[..]
@@ -428,17 +431,19 @@ impl Definitions {
                 };
                 let mut values = Vec::new();
                 for item in items {
-                    values.push(axes.find_value(axis, &item.to_json()).ok_or_else(|| {
-                        Error::usage(format!(
-                            "axis `{}` has no such value to leave out",
-                            key.name
-                        ))
-                        .at(&item.place)
-                        .suggest(
-                            &item.to_json().to_string(),
-                            axes.list[axis].values.iter().map(|v| v.label.as_str()),
-                        )
-                    })?);
+                    match axes.find_value(axis, &item.to_json()) {
+                        Some(value) => values.push(value),
+                        // There is nothing to leave out of what `--set` no longer has.
+                        None if self.replaced.contains(&key.name) => {}
+                        None => {
+                            let message =
+                                format!("axis `{}` has no such value to leave out", key.name);
+                            let known = axes.list[axis].values.iter().map(|v| v.label.as_str());
+                            return Err(Error::usage(message)
+                                .at(&item.place)
+                                .suggest(&item.to_json().to_string(), known));
+                        }
+                    }
                 }
                 point.push((axis, values));
             }

@@ -167,3 +167,14 @@ fn a_selection_whose_inputs_are_missing_fails_and_names_them() {
     project.run(&["run", "p.yaml", "split"]).code(0);
     project.run(&["run", "p.yaml", "train", "--only"]).code(0);
 }
+
+#[test]
+fn what_set_took_away_needs_no_leaving_out() {
+    let project = Project::new(
+        "axes: {a: [1, 2, 3], b: [x, y]}\nexclude: [{a: [2, 3], b: x}]\nstages:\n  s: {command: {run: 'echo ${axis.a} ${axis.b} > ${out.o}', outputs: {o: o}}}\n",
+    );
+    let ran = project.run(&["plan", "p.yaml", "--json", "--set", "axis.a=[1, 3]"]);
+    assert_eq!(ran.code(0).json()["jobs"].as_array().unwrap().len(), 3);
+    let ran = project.run(&["plan", "p.yaml", "--json", "--set", "axis.a=[1]"]);
+    assert_eq!(ran.code(0).json()["jobs"].as_array().unwrap().len(), 2);
+}

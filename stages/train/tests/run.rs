@@ -264,7 +264,7 @@ fn featmatch_learns_before_and_with_prototypes() {
         "algorithm": {"featmatch": settings},
         // Its operations on colours hide what these classes differ in.
         "augment": "mz.mz.mz",
-        "length": {"steps": 60},
+        "length": {"steps": 150},
         "optimizer": {"sgd": {"lr": 0.1}},
         "ema": 0,
     });
