@@ -19,6 +19,7 @@ pub mod realmix;
 pub mod remixmatch;
 pub mod softmatch;
 pub mod supervised;
+pub mod tsa;
 pub mod uda;
 pub mod vat;
 

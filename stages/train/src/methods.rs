@@ -90,12 +90,6 @@ pub(crate) mod testing {
         loss.terms.iter().map(|t| t.2.double_value(&[])).collect()
     }
 
-    /// The value that a loss notes under that tag.
-    pub(crate) fn noted(loss: &Loss, tag: &str) -> f64 {
-        let (_, value) = loss.notes.iter().find(|note| note.0 == tag).unwrap();
-        value.double_value(&[])
-    }
-
     /// Whether numbers are those of a reference, which has them to seven digits.
     pub(crate) fn assert_close(found: &[f64], expected: &[f64]) {
         let near = found

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::tsa::Tsa;
 use super::{Settings, check};
 use crate::kind::Invalid;
 use crate::recipe::Recipe;
@@ -30,22 +31,6 @@ pub struct Realmix {
     pub percent_mask: Option<f64>,
 }
 
-/// How the threshold of training signal annealing grows from 1/K to 1, by r, the share of the run that
-/// is done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Tsa {
-    /// No threshold.
-    #[default]
-    None,
-    /// r.
-    Linear,
-    /// e^{5(r−1)}.
-    Exp,
-    /// 1 − e^{−5r}.
-    Log,
-}
-
 /// Which labeled images training signal annealing keeps: those with a class of the label whose
 /// probability is below …
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -66,7 +51,7 @@ impl Default for Realmix {
             w_match: 75.0,
             warmup_kimg: 1024.0,
             temperature: 0.5,
-            tsa: Tsa::None,
+            tsa: Tsa::No,
             tsa_rule: TsaRule::Fixed,
             percent_mask: None,
         }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::tsa::Tsa;
 use super::{Settings, check};
 use crate::kind::Invalid;
 use crate::recipe::Recipe;
@@ -29,21 +30,6 @@ pub struct Uda {
     /// It gets there after 2^`tsa_pos` labeled images per 1024 of the run, or per 1024 of the first
     /// 16,777,216: at 10 the annealing lasts the whole run, at 8 a quarter of it.
     pub tsa_pos: u32,
-}
-
-/// The course of training-signal annealing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Tsa {
-    /// No labeled image is left out.
-    #[default]
-    No,
-    /// A straight line.
-    Linear,
-    /// Slow at first: e^{5(ρ−1)}.
-    Exp,
-    /// Fast at first: 1 − e^{−5ρ}.
-    Log,
 }
 
 impl Default for Uda {

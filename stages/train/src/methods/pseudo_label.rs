@@ -39,7 +39,7 @@ impl Method for PseudoLabel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::methods::testing::{assert_close, assert_slope, identity, loss, noted, values};
+    use crate::methods::testing::{assert_close, assert_slope, identity, loss, note, values};
 
     // Made by tests/reference/pseudo_label.py: plain Python in double precision.
     const XE: f64 = 1.20829153;
@@ -69,7 +69,7 @@ mod tests {
             });
             let found = loss(&mut method, &network);
             assert_close(&values(&found), &[XE, expected]);
-            assert_close(&[noted(&found, "monitors/mask")], &[MASK]);
+            assert_close(&[note(&found, "monitors/mask")], &[MASK]);
             assert_slope(&network, &found.terms[1].2, &slope);
         }
     }
@@ -82,7 +82,7 @@ mod tests {
                 threshold,
                 ..Settings::default()
             });
-            noted(&loss(&mut method, &network), "monitors/mask")
+            note(&loss(&mut method, &network), "monitors/mask")
         };
         assert_eq!((mask(0.0), mask(1.0)), (1.0, 0.0));
     }

@@ -2,7 +2,7 @@
 //! arXiv 1912.08766 (spec/realmix.md 7 to 9).
 
 use rematch_spec::method::Realmix;
-use rematch_spec::method::realmix::{Tsa, TsaRule};
+use rematch_spec::method::realmix::TsaRule;
 use tch::{Kind, Tensor};
 
 use crate::batch_norm::Bn;
@@ -15,16 +15,6 @@ use crate::ops::{
 /// MixMatch, with the unlabeled images left out that look like none of the classes.
 #[derive(Debug)]
 pub struct RealMix(pub Realmix);
-
-/// How far training signal annealing has come, 0 to 1; none where it is off.
-fn annealed(tsa: Tsa, progress: f64) -> Option<f64> {
-    match tsa {
-        Tsa::None => None,
-        Tsa::Linear => Some(progress),
-        Tsa::Exp => Some((5.0 * (progress - 1.0)).exp()),
-        Tsa::Log => Some(1.0 - (-5.0 * progress).exp()),
-    }
-}
 
 /// 1 for the images that are not too easy yet, N (spec/realmix.md 8).
 fn kept(z: &Tensor, labels: &Tensor, rule: TsaRule, annealed: f64) -> Tensor {
@@ -73,7 +63,7 @@ impl Method for RealMix {
         let [l_x, l_u] = split(&labels, rows);
 
         let xe = soft_cross_entropy(&z_x, &l_x);
-        let xe = match annealed(spec.tsa, step.progress()) {
+        let xe = match spec.tsa.rise(step.progress()) {
             None => mean(&xe),
             Some(annealed) => masked_mean(&xe, &kept(&z_x, &l_x, spec.tsa_rule, annealed)),
         };
@@ -118,6 +108,7 @@ mod tests {
     use crate::methods::testing::{
         batch, close, gradient, identity, note, reached, step, terms, wave,
     };
+    use rematch_spec::method::tsa::Tsa;
 
     // Made by tests/reference/realmix.py: plain Python in double precision.
     const TERMS: [f64; 2] = [1.20829153, 0.057526367];
@@ -204,13 +195,13 @@ mod tests {
         let z = wave(8, 3, 1.3).view([8, 3]);
         let labels = (wave(8, 3, 0.9).view([8, 3]) + 2.0).clamp_min(0.0);
         let labels = crate::ops::normalize(&labels);
-        let exp = annealed(Tsa::Exp, 0.6).unwrap();
+        let exp = Tsa::Exp.rise(0.6).unwrap();
         close(&kept(&z, &labels, TsaRule::Fixed, exp), &KEPT_FIXED, 1e-9);
         close(&kept(&z, &labels, TsaRule::Compat, exp), &KEPT_COMPAT, 1e-9);
-        assert_eq!(annealed(Tsa::None, 0.5), None);
-        assert_eq!(annealed(Tsa::Linear, 0.5), Some(0.5));
-        assert_eq!(annealed(Tsa::Exp, 1.0), Some(1.0));
-        assert_eq!(annealed(Tsa::Log, 0.0), Some(0.0));
+        assert_eq!(Tsa::No.rise(0.5), None);
+        assert_eq!(Tsa::Linear.rise(0.5), Some(0.5));
+        assert_eq!(Tsa::Exp.rise(1.0), Some(1.0));
+        assert_eq!(Tsa::Log.rise(0.0), Some(0.0));
     }
 
     #[test]

@@ -223,7 +223,7 @@ mod tests {
     use super::*;
     use crate::memory::Memory;
     use crate::methods::testing::{
-        assert_close, assert_slope, batch_of, gradient, noted, set, step, values, wave, with_heads,
+        assert_close, assert_slope, batch_of, gradient, note, set, step, values, wave, with_heads,
     };
     use crate::network::Network;
     use tch::Device;
@@ -309,11 +309,11 @@ mod tests {
         let mut method = method.unwrap();
         let network = network(&method);
         let first = loss(&mut method, &network);
-        assert!(noted(&first, "metrics/kld").abs() < 1e-6);
-        assert_close(&[noted(&first, "matching/val0")], &[0.25]);
+        assert!(note(&first, "metrics/kld").abs() < 1e-6);
+        assert_close(&[note(&first, "matching/val0")], &[0.25]);
         let second = loss(&mut method, &network);
         assert_close(&three(&second), &SECOND_STEP);
-        assert!(noted(&second, "matching/val0") != 0.25);
+        assert!(note(&second, "matching/val0") != 0.25);
         // Labels 0 1 2 1 among four classes.
         let tensors = memory.tensors();
         let names: Vec<&str> = tensors.iter().map(|t| t.0).collect();

@@ -2,7 +2,6 @@
 //! (spec/fixmatch.md 7.2).
 
 use rematch_spec::method::Uda as Settings;
-use rematch_spec::method::uda::Tsa;
 
 use crate::method::{Batch, Loss, Method, Step, Views};
 use crate::ops::{confidence, cross_entropy, entropy, indicator, kl, masked_mean, mean, softmax};
@@ -20,12 +19,7 @@ impl Uda {
     fn threshold(&self, step: &Step, classes: i64) -> f64 {
         let kimg = step.steps as f64 * step.batch as f64 / 1024.0;
         let done = step.images() / (kimg.min(KIMG) * 2_f64.powf(f64::from(self.0.tsa_pos)));
-        let rise = match self.0.tsa {
-            Tsa::No => 1.0,
-            Tsa::Linear => done,
-            Tsa::Exp => (5.0 * (done - 1.0)).exp(),
-            Tsa::Log => 1.0 - (-5.0 * done).exp(),
-        };
+        let rise = self.0.tsa.rise(done).unwrap_or(1.0);
         let least = 1.0 / classes as f64;
         least + rise.min(1.0) * (1.0 - least)
     }
@@ -72,9 +66,10 @@ mod tests {
     use super::*;
     use crate::methods::supervised::Supervised;
     use crate::methods::testing::{
-        assert_close, assert_slope, batch, gradient, identity, loss, noted, step, values,
+        assert_close, assert_slope, batch, gradient, identity, loss, note, step, values,
     };
     use rematch_spec::method::Supervised as SupervisedSettings;
+    use rematch_spec::method::tsa::Tsa;
 
     // Made by tests/reference/uda.py: plain Python in double precision.
     const XE: f64 = 1.55223377;
@@ -115,7 +110,7 @@ mod tests {
             ("monitors/conf_strong", CONF_STRONG),
             ("losses/mask_sup", KEPT),
         ] {
-            assert_close(&[noted(&found, tag)], &[expected]);
+            assert_close(&[note(&found, tag)], &[expected]);
         }
         assert_slope(&network, &found.terms[1].2, &GRADIENT);
         let entropy = gradient(&network, &uda(Tsa::No).loss(&half, &batch()).terms[2].2);

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use crate::batch_norm::{BatchNorm, Bn};
-use crate::layers::{Conv, Style};
+use crate::layers::{Conv, Style, pixel_mean};
 use crate::network::Builder;
 use crate::shim;
 
@@ -75,6 +75,56 @@ impl PreBlock {
             Some(conv) => conv.forward(&around) + h,
             None => around + h,
         }
+    }
+}
+
+/// Groups of such blocks, each group with twice the channels and, but for the first, half the sides of
+/// the one before; then an activation and the mean over pixels.
+#[derive(Debug)]
+pub struct PreGroups {
+    style: Style,
+    blocks: Vec<PreBlock>,
+    last: BatchNorm,
+    /// How many features an image gets.
+    pub features: i64,
+}
+
+impl PreGroups {
+    /// Blocks `NAME.GROUP.N` that follow a stem of `from` channels: `groups` of `repeat`, the first of
+    /// `filters`. `feeds` says of a block by its group, its number in it, and its channels.
+    pub fn new(
+        builder: &mut Builder,
+        style: Style,
+        [name, last]: [&str; 2],
+        mut from: i64,
+        [groups, repeat, filters]: [i64; 3],
+        feeds: impl Fn(i64, i64, [i64; 2]) -> Feeds,
+    ) -> Self {
+        let mut blocks = Vec::new();
+        for group in 0..groups {
+            let to = filters << group;
+            for n in 0..repeat {
+                let stride = if group > 0 && n == 0 { 2 } else { 1 };
+                let feeds = feeds(group, n, [from, to]);
+                let name = format!("{name}.{group}.{n}");
+                let block = PreBlock::new(builder, style, &name, [from, to], stride, feeds);
+                blocks.push(block);
+                from = to;
+            }
+        }
+        Self {
+            style,
+            blocks,
+            last: style.norm(builder, last, from),
+            features: from,
+        }
+    }
+
+    /// Of the stem's output, N×C×H×W, the features, N×D.
+    pub fn forward(&self, stem: Tensor, bn: Bn) -> Tensor {
+        let blocks = self.blocks.iter();
+        let y = blocks.fold(stem, |y, block| block.forward(y, bn));
+        pixel_mean(&self.style.activate(&self.last, &y, bn))
     }
 }
 

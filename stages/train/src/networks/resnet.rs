@@ -5,10 +5,10 @@
 use rematch_spec::network::Resnet as Size;
 use tch::Tensor;
 
-use crate::batch_norm::{BatchNorm, Bn};
-use crate::layers::{Conv, Padding, Style, pixel_mean};
+use crate::batch_norm::Bn;
+use crate::layers::{Conv, Padding, Style};
 use crate::network::{Body, Builder, Init, Shape};
-use crate::networks::blocks::{Feeds, PreBlock};
+use crate::networks::blocks::{Feeds, PreGroups};
 
 /// Channels of the first convolution.
 pub const STEM: i64 = 16;
@@ -28,11 +28,8 @@ pub fn style(momentum: f64) -> Style {
 /// The network without its classifier.
 #[derive(Debug)]
 pub struct Resnet {
-    style: Style,
     stem: Conv,
-    blocks: Vec<PreBlock>,
-    last: BatchNorm,
-    features: i64,
+    groups: PreGroups,
 }
 
 impl Resnet {
@@ -40,34 +37,13 @@ impl Resnet {
     pub fn new(builder: &mut Builder, size: &Size, shape: Shape) -> Self {
         let style = style(size.bn_momentum);
         let stem = style.conv(builder, "conv", [shape.channels, STEM], 3, 1);
-        let (mut blocks, mut from) = (Vec::new(), STEM);
-        for group in 0..scales(size.scales, shape.width) {
-            let to = size.filters << group;
-            for n in 0..size.repeat {
-                let stride = if group > 0 && n == 0 { 2 } else { 1 };
-                let feeds = match (group, n) {
-                    (0, 0) => Feeds::Both,
-                    _ => Feeds::Convolutions,
-                };
-                let name = format!("groups.{group}.{n}");
-                blocks.push(PreBlock::new(
-                    builder,
-                    style,
-                    &name,
-                    [from, to],
-                    stride,
-                    feeds,
-                ));
-                from = to;
-            }
-        }
-        Self {
-            style,
-            stem,
-            blocks,
-            last: style.norm(builder, "bn", from),
-            features: from,
-        }
+        let sizes = [scales(size.scales, shape.width), size.repeat, size.filters];
+        let feeds = |group, n, _: [i64; 2]| match (group, n) {
+            (0, 0) => Feeds::Both,
+            _ => Feeds::Convolutions,
+        };
+        let groups = PreGroups::new(builder, style, ["groups", "bn"], STEM, sizes, feeds);
+        Self { stem, groups }
     }
 }
 
@@ -83,16 +59,11 @@ pub fn scales(wanted: i64, width: i64) -> i64 {
 
 impl Body for Resnet {
     fn forward(&self, x: &Tensor, bn: Bn) -> Tensor {
-        let stem = self.stem.forward(x);
-        let y = self
-            .blocks
-            .iter()
-            .fold(stem, |y, block| block.forward(y, bn));
-        pixel_mean(&self.style.activate(&self.last, &y, bn))
+        self.groups.forward(self.stem.forward(x), bn)
     }
 
     fn features(&self) -> i64 {
-        self.features
+        self.groups.features
     }
 }
 

@@ -6,20 +6,17 @@
 use rematch_spec::network::{Start, Wrn as Size};
 use tch::Tensor;
 
-use crate::batch_norm::{BatchNorm, Bn};
-use crate::layers::{Conv, Padding, Style, pixel_mean};
+use crate::batch_norm::Bn;
+use crate::layers::{Conv, Padding, Style};
 use crate::network::{Body, Builder, Init, Shape};
-use crate::networks::blocks::{Feeds, PreBlock};
+use crate::networks::blocks::{Feeds, PreGroups};
 use crate::networks::resnet::STEM;
 
 /// The network without its classifier.
 #[derive(Debug)]
 pub struct Wrn {
-    style: Style,
     stem: Conv,
-    blocks: Vec<PreBlock>,
-    last: BatchNorm,
-    features: i64,
+    groups: PreGroups,
     classifier: Init,
 }
 
@@ -35,35 +32,16 @@ impl Wrn {
             epsilon: size.bn_epsilon,
         };
         let stem = style.conv(builder, "conv1", [shape.channels, STEM], 3, 1);
-        let (mut blocks, mut from) = (Vec::new(), STEM);
-        for group in 0..3 {
-            let to = size.filters << group;
-            for n in 0..size.repeat {
-                let stride = if group > 0 && n == 0 { 2 } else { 1 };
-                let feeds = match group {
-                    _ if from == to => Feeds::Convolutions,
-                    0 => Feeds::Both,
-                    _ if size.preactivate => Feeds::Convolutions,
-                    _ => Feeds::Nothing,
-                };
-                let name = format!("groups.{group}.{n}");
-                blocks.push(PreBlock::new(
-                    builder,
-                    style,
-                    &name,
-                    [from, to],
-                    stride,
-                    feeds,
-                ));
-                from = to;
-            }
-        }
+        let feeds = |group, _, [from, to]: [i64; 2]| match group {
+            _ if from == to => Feeds::Convolutions,
+            0 => Feeds::Both,
+            _ if size.preactivate => Feeds::Convolutions,
+            _ => Feeds::Nothing,
+        };
+        let sizes = [3, size.repeat, size.filters];
         Self {
-            style,
             stem,
-            blocks,
-            last: style.norm(builder, "bn1", from),
-            features: from,
+            groups: PreGroups::new(builder, style, ["groups", "bn1"], STEM, sizes, feeds),
             classifier: match size.classifier {
                 Start::Xavier => Init::Xavier,
                 Start::Pytorch => Init::PyTorch,
@@ -74,16 +52,11 @@ impl Wrn {
 
 impl Body for Wrn {
     fn forward(&self, x: &Tensor, bn: Bn) -> Tensor {
-        let stem = self.stem.forward(x);
-        let y = self
-            .blocks
-            .iter()
-            .fold(stem, |y, block| block.forward(y, bn));
-        pixel_mean(&self.style.activate(&self.last, &y, bn))
+        self.groups.forward(self.stem.forward(x), bn)
     }
 
     fn features(&self) -> i64 {
-        self.features
+        self.groups.features
     }
 
     fn init(&self) -> Init {
