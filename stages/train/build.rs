@@ -19,7 +19,10 @@ fn main() {
         .flag(include.display().to_string())
         .flag("-isystem")
         .flag(include.join("torch/csrc/api/include").display().to_string())
+        // Headers that stand in for gloo's.
+        .include("shim")
         .file("shim/shim.cpp")
+        .file("shim/group.cpp")
         .compile("rematch_shim");
     // The absolute path serves every target folder; the relative ones a repository that was moved:
     // target/release/rematch-train and target/release/deps/test-….

@@ -101,6 +101,16 @@ pub fn remove_file(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Removes a folder with all that is in it; one that is not there is fine.
+pub fn remove_dir_all(path: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::new("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Size of a file in bytes.
 pub fn len(path: &Path) -> Result<u64, Error> {
     fs::metadata(path)

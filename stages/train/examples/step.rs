@@ -10,7 +10,7 @@ use rematch_train::batch_norm::Bn;
 use rematch_train::ema::Ema;
 use rematch_train::memory::Memory;
 use rematch_train::method::{Batch, Setting, Step, build};
-use rematch_train::network::{Network, Shape};
+use rematch_train::network::{Compute, Network, Shape};
 use rematch_train::networks;
 use rematch_train::optimizer::Optimizer;
 use rematch_train::shim;
@@ -63,6 +63,10 @@ fn main() {
         _ => Device::Cpu,
     };
     let precision = option("--precision", "float32");
+    let compute = Compute {
+        bf16: precision == "bf16",
+        ..Compute::on(device)
+    };
     let side = number("--side", "32");
     let shape = Shape {
         channels: 3,
@@ -73,7 +77,7 @@ fn main() {
     let name = option("--network", "resnet");
     let spec: network::Network = serde_json::from_value(json!(name)).expect("a network by name");
     networks::check(&spec, shape).expect("a network for such images");
-    let student = Network::new(&spec, shape, 1, device, precision == "bf16", &[]);
+    let student = Network::new(&spec, shape, 1, compute, &[]);
     let teacher = student.teacher(false);
     let settings = method::Fixmatch {
         uratio: uratio as usize,

@@ -1,3 +1,4 @@
+#include "guarded.h"
 #include "shim.h"
 
 #include <malloc.h>
@@ -31,20 +32,6 @@ void match(const std::vector<at::Tensor> &w, std::vector<at::Tensor> &g, const s
                 " differs in shape from its gradient or moment");
     if (g[i].strides() != w[i].strides()) g[i] = at::empty_like(w[i]).copy_(g[i]);
     TORCH_CHECK(moments[i].strides() == w[i].strides(), "parameter ", i, " differs in layout from its moment");
-  }
-}
-
-// Runs `body`; an exception becomes its text.
-template <class Body> char *guarded(Body body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const c10::Error &error) {
-    return strdup(error.what_without_backtrace());
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("an exception of unknown type");
   }
 }
 

@@ -1,7 +1,10 @@
 //! Batch normalisation with the three behaviours that semi-supervised methods need.
 
-use tch::Tensor;
+use std::sync::Arc;
 
+use tch::{Kind, Tensor};
+
+use crate::group::Group;
 use crate::network::{Builder, Role};
 
 /// What batch norm does in a pass.
@@ -27,6 +30,7 @@ pub struct BatchNorm {
     running_var: Tensor,
     momentum: f64,
     epsilon: f64,
+    group: Option<Arc<Group>>,
 }
 
 impl BatchNorm {
@@ -50,6 +54,7 @@ impl BatchNorm {
             ),
             momentum,
             epsilon: EPSILON,
+            group: builder.group(),
         }
     }
 
@@ -62,6 +67,9 @@ impl BatchNorm {
     /// Normalises x, N×C×H×W. The running variance follows the unbiased variance of the batch, as
     /// TensorFlow's fused kernel has it.
     pub fn forward(&self, x: &Tensor, bn: Bn) -> Tensor {
+        if let Some(group) = self.group.as_ref().filter(|_| bn != Bn::Eval) {
+            return self.over(group, x, bn);
+        }
         let running = (bn != Bn::Observe).then_some((&self.running_mean, &self.running_var));
         let (mean, var) = running.unzip();
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
@@ -76,12 +84,36 @@ impl BatchNorm {
             true,
         )
     }
+
+    /// The same by the statistics of all images that the processes of a group have.
+    fn over(&self, group: &Group, x: &Tensor, bn: Bn) -> Tensor {
+        let sum = |x: &Tensor| x.sum_dim_intlist([0_i64, 2, 3].as_slice(), true, Kind::Float);
+        let kind = x.kind();
+        let x = x.to_kind(Kind::Float);
+        let count = group.total(&sum(&x.detach().ones_like()));
+        let mean = group.total(&sum(&x)) / &count;
+        let centred = &x - &mean;
+        let squares = group.total(&sum(&(&centred * &centred)));
+        if bn == Bn::Update {
+            tch::no_grad(|| {
+                let go = 1.0 - self.momentum;
+                let follow = |running: &Tensor, value: &Tensor| {
+                    let _ = running.shallow_clone().lerp_(&value.flatten(0, -1), go);
+                };
+                follow(&self.running_mean, &mean);
+                follow(&self.running_var, &(&squares / (&count - 1.0)));
+            });
+        }
+        let each = |v: &Tensor| v.view([1, -1, 1, 1]);
+        let scale = (squares / &count + self.epsilon).rsqrt() * each(&self.weight);
+        (centred * scale + each(&self.bias)).to_kind(kind)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Body, Network};
+    use crate::network::{Body, Compute, Network};
     use tch::{Device, Kind};
 
     struct Flat(BatchNorm);
@@ -97,7 +129,7 @@ mod tests {
     }
 
     fn network() -> Network {
-        Network::with_body(1, Device::Cpu, false, 2, &[], |builder| {
+        Network::with_body(1, Compute::on(Device::Cpu), 2, &[], |builder| {
             Box::new(Flat(BatchNorm::new(builder, "bn", 1, 0.9)))
         })
     }
@@ -132,6 +164,7 @@ mod tests {
             running_var: Tensor::from_slice(&[4.0_f32]),
             momentum: 0.9,
             epsilon: EPSILON,
+            group: None,
         };
         let found = Vec::<f32>::try_from(bn.forward(&batch(), Bn::Update).view([4])).unwrap();
         for (y, x) in found.iter().zip([0.5, 1.5, 2.5, 3.5]) {

@@ -119,6 +119,11 @@ impl Tensors {
         Self(all)
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Tensor> {
+        self.0.iter().map(|(_, tensor)| tensor)
+    }
+
     /// Those that a trained network needs.
     pub fn of_model(built: &Built) -> Self {
         Self::new(&built.student, &built.teacher, &built.memory, None)

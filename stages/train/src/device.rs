@@ -8,13 +8,19 @@ use serde_json::{Value, json};
 use tch::{Cuda, Device};
 
 use crate::shim;
+use crate::workers::Place;
 
-/// The device for a job, and how many threads.
+/// The device for one of a job's processes, whose rank and number `place` says, and how many threads.
 ///
 /// # Errors
-/// Where the job insists on a GPU and there is none.
-pub fn choose(wish: train::Device, child: &Child) -> Result<Device, StageError> {
-    let threads = child.job.cpus.clamp(1, 1024) as i32;
+/// Where the job insists on a GPU and there is none, or has been given more than there are.
+pub fn choose(
+    wish: train::Device,
+    child: &Child,
+    place: Option<&Place>,
+) -> Result<Device, StageError> {
+    let (rank, size) = place.map_or((0, 1), |place| (place.rank, place.size));
+    let threads = (child.job.cpus / size).clamp(1, 1024) as i32;
     tch::set_num_threads(threads);
     // Once in a process; libtorch refuses more. Only one operation runs at a time, so a second pool
     // would stay idle.
@@ -32,10 +38,15 @@ pub fn choose(wish: train::Device, child: &Child) -> Result<Device, StageError> 
         return Ok(Device::Cpu);
     }
     match cuda() {
+        Ok(()) if Cuda::device_count() < size as i64 => Err(StageError::failed(format!(
+            "the job was given {size} GPUs, but libtorch sees {}",
+            Cuda::device_count()
+        ))
+        .help("check CUDA_VISIBLE_DEVICES and what `rematch doctor` shows")),
         Ok(()) => {
             // Shapes never change during a run: let cuDNN try its algorithms.
             Cuda::cudnn_set_benchmark(true);
-            Ok(Device::Cuda(0))
+            Ok(Device::Cuda(rank))
         }
         Err(problem) if wish == train::Device::Cuda => Err(StageError::failed(format!(
             "no GPU can be used: {}",

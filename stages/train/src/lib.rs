@@ -11,6 +11,7 @@
 //! - [`data`], [`feed`], [`scale`], [`learn`]: what it learns from;
 //! - [`evaluate`], [`log`], [`arguments`], [`watch`]: what is told of it;
 //! - [`checkpoint`]: how it goes on after a stop;
+//! - [`workers`], [`group`]: how several processes train as one;
 //! - [`device`], [`shim`]: libtorch.
 
 pub mod arguments;
@@ -21,6 +22,7 @@ pub mod device;
 pub mod ema;
 pub mod evaluate;
 pub mod feed;
+pub mod group;
 pub mod layers;
 pub mod learn;
 pub mod log;
@@ -38,3 +40,4 @@ pub mod schedule;
 pub mod shim;
 pub mod train;
 pub mod watch;
+pub mod workers;

@@ -8,6 +8,7 @@ use rematch_data::child;
 use rematch_spec::job::exit;
 use rematch_spec::kind::Stage;
 use rematch_spec::predict::Predict;
+use rematch_train::workers::Place;
 use rematch_train::{device, predict, train};
 
 const USAGE: &str = "usage: rematch-train JOB_FILE
@@ -31,16 +32,22 @@ fn main() -> ExitCode {
             println!("{USAGE}");
             exit::DONE
         }
+        [place @ .., job] if place.len() == 4 => match Place::parse(place) {
+            Some(place) => child::run(Path::new(job), |child| train::run(child, Some(&place))),
+            None => usage(),
+        },
         [job] if !job.to_string_lossy().starts_with('-') => {
             child::run(Path::new(job), |child| match &child.job.kind[..] {
                 Predict::NAME => predict::predict(child),
                 _ => train::train(child),
             })
         }
-        _ => {
-            eprintln!("{USAGE}");
-            exit::USAGE
-        }
+        _ => usage(),
     };
     ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+fn usage() -> i32 {
+    eprintln!("{USAGE}");
+    exit::USAGE
 }

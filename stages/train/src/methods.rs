@@ -27,7 +27,7 @@ pub(crate) mod testing {
     use crate::batch_norm::Bn;
     use crate::memory::Memory;
     use crate::method::{Batch, Loss, Method, Setting, Step, build};
-    use crate::network::{Body, Builder, Head, Network};
+    use crate::network::{Body, Builder, Compute, Head, Network};
     use rematch_spec::method;
     use tch::{Device, Kind, Tensor};
 
@@ -50,8 +50,7 @@ pub(crate) mod testing {
     pub(crate) fn with_heads(seed: u64, classes: i64, heads: &[Head]) -> Network {
         Network::with_body(
             seed,
-            Device::Cpu,
-            false,
+            Compute::on(Device::Cpu),
             classes,
             heads,
             move |_: &mut Builder| Box::new(Flat(classes)),
@@ -112,8 +111,7 @@ pub(crate) mod testing {
     pub(crate) fn flat(features: i64, classes: i64, heads: &[Head]) -> Network {
         Network::with_body(
             0,
-            Device::Cpu,
-            false,
+            Compute::on(Device::Cpu),
             classes,
             heads,
             move |_: &mut Builder| Box::new(Flat(features)),
@@ -250,7 +248,7 @@ mod tests {
 
     use super::testing::{batch_of, method, step};
     use crate::batch_norm::Bn;
-    use crate::network::{Body, Network};
+    use crate::network::{Body, Compute, Network};
 
     /// What batch norm was told in each pass, in order.
     type Passes = Arc<Mutex<Vec<Bn>>>;
@@ -291,7 +289,7 @@ mod tests {
             let passes = Passes::default();
             let spy = Arc::clone(&passes);
             let heads = method.heads(3);
-            let student = Network::with_body(1, Device::Cpu, false, 3, &heads, move |_| {
+            let student = Network::with_body(1, Compute::on(Device::Cpu), 3, &heads, move |_| {
                 Box::new(Spy(Arc::clone(&spy)))
             });
             let teacher = student.teacher(false);

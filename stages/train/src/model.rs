@@ -6,11 +6,10 @@ use rematch_spec::network::Network as NetworkSpec;
 use rematch_spec::recipe::Normalize;
 use rematch_spec::train::Train;
 use serde::{Deserialize, Serialize};
-use tch::Device;
 
 use crate::memory::Memory;
 use crate::method::{self, Method, Setting};
-use crate::network::{Network, Shape};
+use crate::network::{Compute, Network, Shape};
 use crate::networks;
 
 /// A method and a network for images of one kind.
@@ -66,14 +65,14 @@ impl Model {
         }
     }
 
-    /// Builds it with fresh weights, drawn from `seed`; `bf16` as in [`Network`].
+    /// Builds it with fresh weights, drawn from `seed`; computes as `compute` says.
     ///
     /// # Errors
     /// Hyper-parameters that do not fit the images.
-    pub fn build(&self, seed: u64, device: Device, bf16: bool) -> Result<Built, StageError> {
+    pub fn build(&self, seed: u64, compute: Compute) -> Result<Built, StageError> {
         networks::check(&self.network, self.shape)?;
         let features = networks::features(&self.network, self.shape);
-        let mut memory = Memory::new(device);
+        let mut memory = Memory::new(compute.device);
         let method = method::build(
             &self.algorithm,
             &mut Setting {
@@ -82,12 +81,12 @@ impl Model {
                 unlabeled: self.unlabeled,
                 features,
                 steps: self.steps,
-                device,
+                device: compute.device,
                 memory: &mut memory,
             },
         )?;
         let heads = method.heads(features);
-        let student = Network::new(&self.network, self.shape, seed, device, bf16, &heads);
+        let student = Network::new(&self.network, self.shape, seed, compute, &heads);
         let teacher = student.teacher(self.ema_statistics);
         Ok(Built {
             method,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::batch_norm::Bn;
+use crate::group::Group;
 use crate::networks;
 use crate::shim;
 
@@ -61,6 +62,28 @@ pub trait Body: Send {
     }
 }
 
+/// Where and how a network computes.
+#[derive(Clone, Debug)]
+pub struct Compute {
+    /// Where its variables are.
+    pub device: Device,
+    /// Whether convolutions and matrix products are in bf16.
+    pub bf16: bool,
+    /// The processes that share the work.
+    pub group: Option<Arc<Group>>,
+}
+
+impl Compute {
+    /// In float32, by this process alone.
+    pub fn on(device: Device) -> Self {
+        Self {
+            device,
+            bf16: false,
+            group: None,
+        }
+    }
+}
+
 /// What a teacher is made from.
 #[derive(Clone, Copy, Debug)]
 struct Student<'a> {
@@ -73,12 +96,17 @@ struct Student<'a> {
 #[derive(Debug)]
 pub struct Builder<'a> {
     seed: u64,
-    device: Device,
+    compute: Compute,
     student: Option<Student<'a>>,
     variables: Vec<Variable>,
 }
 
 impl Builder<'_> {
+    /// The processes that share the work.
+    pub fn group(&self) -> Option<Arc<Group>> {
+        self.compute.group.clone()
+    }
+
     /// The kernel of a linear layer, outputs×inputs, or of a convolution, outputs×inputs×k×k.
     pub fn weight(&mut self, name: &str, shape: &[i64], init: Init) -> Tensor {
         let fans = fans(shape);
@@ -136,7 +164,7 @@ impl Builder<'_> {
                 }
             }
             None => {
-                let tensor = fresh().to_device(self.device);
+                let tensor = fresh().to_device(self.compute.device);
                 // Convolutions are fastest in this layout on the CPU and in bf16 on a GPU; a 1×1 kernel
                 // is the same in both, and libtorch decides by the input then.
                 let tensor = match tensor.dim() {
@@ -254,7 +282,7 @@ pub struct Network {
     variables: Vec<Variable>,
     layers: Layers,
     own_statistics: bool,
-    bf16: bool,
+    compute: Compute,
     build: Arc<Build>,
 }
 
@@ -270,23 +298,16 @@ impl std::fmt::Debug for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Network")
             .field("variables", &self.variables.len())
-            .field("bf16", &self.bf16)
+            .field("compute", &self.compute)
             .finish_non_exhaustive()
     }
 }
 
 impl Network {
     /// The network that `spec` names, with the heads that a method wants; weights are drawn from `seed`.
-    pub fn new(
-        spec: &Spec,
-        shape: Shape,
-        seed: u64,
-        device: Device,
-        bf16: bool,
-        heads: &[Head],
-    ) -> Self {
+    pub fn new(spec: &Spec, shape: Shape, seed: u64, compute: Compute, heads: &[Head]) -> Self {
         let spec = spec.clone();
-        Self::with_body(seed, device, bf16, shape.classes, heads, move |builder| {
+        Self::with_body(seed, compute, shape.classes, heads, move |builder| {
             networks::build(&spec, shape, builder)
         })
     }
@@ -294,8 +315,7 @@ impl Network {
     /// A network with a body of the caller's.
     pub fn with_body(
         seed: u64,
-        device: Device,
-        bf16: bool,
+        compute: Compute,
         classes: i64,
         heads: &[Head],
         body: impl Fn(&mut Builder) -> Box<dyn Body> + Send + Sync + 'static,
@@ -316,21 +336,21 @@ impl Network {
         });
         let builder = Builder {
             seed,
-            device,
+            compute,
             student: None,
             variables: Vec::new(),
         };
-        Self::finish(builder, bf16, build)
+        Self::finish(builder, build)
     }
 
-    fn finish(mut builder: Builder, bf16: bool, build: Arc<Build>) -> Self {
+    fn finish(mut builder: Builder, build: Arc<Build>) -> Self {
         let own_statistics = builder.student.is_none_or(|student| student.own_statistics);
         let layers = build(&mut builder);
         Self {
             variables: builder.variables,
             layers,
             own_statistics,
-            bf16,
+            compute: builder.compute,
             build,
         }
     }
@@ -346,14 +366,14 @@ impl Network {
     pub fn teacher(&self, own_statistics: bool) -> Self {
         let builder = Builder {
             seed: 0,
-            device: self.device(),
+            compute: self.compute.clone(),
             student: Some(Student {
                 variables: &self.variables,
                 own_statistics,
             }),
             variables: Vec::new(),
         };
-        Self::finish(builder, self.bf16, self.build.clone())
+        Self::finish(builder, self.build.clone())
     }
 
     /// Every variable, in order of construction.
@@ -380,11 +400,12 @@ impl Network {
 
     /// The device it is on.
     pub fn device(&self) -> Device {
-        self.variables[0].tensor.device()
+        self.compute.device
     }
 
     fn autocast(&self, x: &Tensor) -> Option<shim::Autocast> {
-        self.bf16
+        self.compute
+            .bf16
             .then(|| shim::Autocast::bf16(x).unwrap_or_else(|e| panic!("{e}")))
     }
 
@@ -395,8 +416,14 @@ impl Network {
 
     /// Features of N×C×H×W images, N×D, float32.
     pub fn features(&self, x: &Tensor, bn: Bn) -> Tensor {
-        let _autocast = self.autocast(x);
-        self.layers.body.forward(x, bn).to_kind(Kind::Float)
+        let forward = |x: &Tensor| {
+            let _autocast = self.autocast(x);
+            self.layers.body.forward(x, bn).to_kind(Kind::Float)
+        };
+        match &self.compute.group {
+            Some(group) => group.spread(x, forward),
+            None => forward(x),
+        }
     }
 
     /// Logits of features, N×K, float32.

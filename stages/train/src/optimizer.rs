@@ -69,6 +69,15 @@ impl Optimizer {
         Ok(())
     }
 
+    /// Every gradient that there is.
+    pub fn gradients(&self) -> Vec<Tensor> {
+        let parameters = self.groups.iter().flat_map(|group| &group.parameters);
+        parameters
+            .filter(|w| shim::has_gradient(w))
+            .map(Tensor::grad)
+            .collect()
+    }
+
     /// ½·Σ‖w‖² over what has weight decay: `losses/wd` of the originals, which leaves out the factor wd.
     pub fn l2(&self) -> Tensor {
         tch::no_grad(|| {

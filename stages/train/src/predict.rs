@@ -24,6 +24,7 @@ use crate::device;
 use crate::evaluate::Confusion;
 use crate::feed::Images;
 use crate::model::{Built, Model};
+use crate::network::Compute;
 use crate::scale::Scale;
 
 /// Images in one pass.
@@ -34,8 +35,8 @@ pub fn predict(child: &Child) -> Result<Report, StageError> {
     let spec: Predict = child.params()?;
     let path = checkpoint(&spec)?;
     let model = model(&path).map_err(|e| StageError::failed(e.to_string()))?;
-    let device = device::choose(spec.device, child)?;
-    let built = model.build(0, device, false)?;
+    let device = device::choose(spec.device, child, None)?;
+    let built = model.build(0, Compute::on(device))?;
     if model.whitened != spec.zca.is_some() {
         let message = match model.whitened {
             true => "the network was trained on whitened images, and `zca` is missing",

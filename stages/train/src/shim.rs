@@ -3,6 +3,8 @@
 //! Every function passes tensors as `at::Tensor*`, which is what tch's tensors hold, and returns an
 //! exception of libtorch as [`Error`].
 
+pub mod group;
+
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 use tch::Tensor;

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,16 +32,18 @@ use crate::device;
 use crate::ema::Ema;
 use crate::evaluate::Evaluation;
 use crate::feed::{Feed, Pipeline, Request};
+use crate::group::Group;
 use crate::learn::Learner;
 use crate::log::{Facts, Log};
 use crate::method::{Loss, Method, Step};
 use crate::model::{Built, Model};
-use crate::network::Network;
+use crate::network::{Compute, Network};
 use crate::optimizer::Optimizer;
 use crate::scale::Scale;
 use crate::schedule::learning_rate;
 use crate::shim;
 use crate::watch::Watch;
+use crate::workers::{Place, Workers};
 
 /// The checkpoint that an interrupted job goes on from, in its work folder.
 const STATE: &str = "state.safetensors";
@@ -57,15 +60,41 @@ impl From<shim::Error> for StageError {
     }
 }
 
-/// The body of a `train` job.
+/// The body of a `train` job. Several GPUs are one process each.
 pub fn train(child: &Child) -> Result<Report, StageError> {
+    let size = child.job.gpus as usize;
+    if size < 2 {
+        return run(child, None);
+    }
+    let (workers, place) = Workers::start(child, size)?;
+    workers.end(run(child, Some(&place)))
+}
+
+/// A run, or this process's part in it.
+pub fn run(child: &Child, place: Option<&Place>) -> Result<Report, StageError> {
     let spec: Train = child.params()?;
     spec.check()?;
     let recipe = spec.recipe();
-    let device = device::choose(spec.device, child)?;
+    let device = device::choose(spec.device, child, place)?;
+    let group = match place {
+        Some(Place { size, .. }) if recipe.batch < *size => {
+            let message = format!(
+                "a batch of {} cannot be shared by {size} GPUs",
+                recipe.batch
+            );
+            return Err(StageError::usage(message).help("give the job fewer GPUs"));
+        }
+        Some(place) => Some(Arc::new(Group::join(place, device)?)),
+        None => None,
+    };
     let data = Data::load(&spec)?;
     let model = Model::new(&spec, data.shape(), data.to_train_on());
-    let mut built = model.build(spec.seed, device, spec.precision == Precision::Bf16)?;
+    let compute = Compute {
+        device,
+        bf16: spec.precision == Precision::Bf16,
+        group: group.clone(),
+    };
+    let mut built = model.build(spec.seed, compute)?;
     let views = built.method.views();
     data.check_sizes(recipe.batch, views)?;
     child.check()?;
@@ -79,7 +108,7 @@ pub fn train(child: &Child) -> Result<Report, StageError> {
         let chunk = EVALUATED[usize::from(device.is_cuda())];
         let evaluation = Evaluation::new(&data, chunk, &scale)?;
         let mut run = Run::new(
-            child, &spec, &recipe, model, &mut built, evaluation, feed, &pipeline, scale,
+            child, &spec, &recipe, model, &mut built, evaluation, feed, &pipeline, scale, group,
         )?;
         let args = child.output("run")?.join("args");
         fs::create_dir_all(&args)?;
@@ -94,6 +123,8 @@ struct Run<'a> {
     child: &'a Child,
     spec: &'a Train,
     recipe: &'a Recipe,
+    /// The processes that train together, where there are several.
+    group: Option<Arc<Group>>,
     scale: Rc<Scale>,
     method: &'a mut dyn Method,
     student: &'a Network,
@@ -143,6 +174,7 @@ impl<'a> Run<'a> {
         feed: Feed<'a>,
         pipeline: &'a Pipeline,
         scale: Rc<Scale>,
+        group: Option<Arc<Group>>,
     ) -> Result<Self, StageError> {
         let Built {
             method,
@@ -156,13 +188,21 @@ impl<'a> Run<'a> {
         let folder = child.output("run")?;
         fs::create_dir_all(folder)?;
         let kept = Kept::new(folder, spec.keep)?;
-        let (record, log) = match resume(child, folder, &kept, &tensors)? {
+        let leads = group.as_ref().is_none_or(|group| group.leads());
+        let resumed = match leads {
+            true => resume(child, folder, &kept, &tensors)?,
+            false => None,
+        };
+        let (mut record, log) = match resumed {
             Some(resumed) => resumed,
             None => (
                 Record::new(&child.job.key, model, Learner::start(pipeline)),
                 Log::create(folder)?,
             ),
         };
+        if let Some(group) = &group {
+            record = agree(group, &record, &tensors)?;
+        }
         kept.trim(record.step)?;
         let ema = Ema::new(student, teacher, recipe.ema);
         let learner = Learner::new(pipeline, teacher, &record);
@@ -178,6 +218,7 @@ impl<'a> Run<'a> {
             child,
             spec,
             recipe,
+            group,
             scale,
             method: &mut **method,
             student,
@@ -221,7 +262,7 @@ impl<'a> Run<'a> {
             if step == total {
                 return Ok(());
             }
-            if self.child.interrupted() {
+            if self.told_to_stop()? {
                 return self.stop();
             }
             self.step()?;
@@ -230,6 +271,14 @@ impl<'a> Run<'a> {
                 self.save_state()?;
             }
         }
+    }
+
+    /// All processes of a run stop at the same step.
+    fn told_to_stop(&self) -> Result<bool, StageError> {
+        let here = self.child.interrupted();
+        self.group
+            .as_ref()
+            .map_or(Ok(here), |group| group.any(here))
     }
 
     fn total(&self) -> u64 {
@@ -256,13 +305,20 @@ impl<'a> Run<'a> {
         };
         // What libtorch draws itself, such as dropout and Shake-Shake's mixes.
         let noise = const { Purpose::named("libtorch") };
-        tch::manual_seed(seen.stream(noise).bits() as i64);
+        let noise = seen.stream(noise).bits();
+        tch::manual_seed(noise as i64);
+        if let Some(group) = &self.group {
+            group.begin(noise);
+        }
         let loss = self.method.loss(&seen, &batch);
         if step == 0 {
             self.watch.alive(&loss)?;
         }
         self.watch.see(step, &loss)?;
         loss.total().backward();
+        if let Some(group) = &self.group {
+            group.average(&self.optimizer.gradients())?;
+        }
         self.optimizer.step(self.learning_rate(step), step)?;
         self.ema.update()?;
         let request = self.learner.learn(step, probe.as_ref(), &batch.y)?;
@@ -320,6 +376,9 @@ impl<'a> Run<'a> {
         };
         let (mut accuracies, test) = of(self.teacher, "accuracy")?;
         accuracies.extend(of(self.student, "accuracy/raw")?.0);
+        if let Some(group) = &self.group {
+            group.check()?;
+        }
         accuracies.push(("accuracy/GM".into(), test.geometric_mean()));
         accuracies.extend(test.averages());
         let recalls = test.recalls().into_iter().enumerate();
@@ -377,6 +436,9 @@ impl<'a> Run<'a> {
     }
 
     fn save(&mut self, path: &Path) -> Result<(), StageError> {
+        if self.group.as_ref().is_some_and(|group| !group.leads()) {
+            return Ok(());
+        }
         self.watch.check()?;
         self.learner.save(&mut self.record)?;
         self.record.log = self.log.sync()?;
@@ -387,6 +449,10 @@ impl<'a> Run<'a> {
         let rate = self.clock.images as f64 / self.clock.since.elapsed().as_secs_f64().max(1e-9);
         let facts = BTreeMap::from([
             ("device", json!(device::name(self.student.device()))),
+            (
+                "processes",
+                json!(self.group.as_ref().map_or(1, |group| group.size())),
+            ),
             ("libtorch", json!(shim::torch_version())),
             ("parameters", json!(self.student.parameters())),
             ("steps", json!(self.record.step)),
@@ -402,6 +468,14 @@ impl<'a> Run<'a> {
             error: None,
         }
     }
+}
+
+/// Every process of a run starts from where the first one is.
+fn agree(group: &Group, record: &Record, tensors: &Tensors) -> Result<Record, StageError> {
+    let unreadable = |e: serde_json::Error| StageError::failed(e.to_string());
+    let record = serde_json::to_vec(record).map_err(unreadable)?;
+    group.tell_values(tensors.all())?;
+    serde_json::from_slice(&group.tell(&record)?).map_err(unreadable)
 }
 
 /// Goes on from the newest checkpoint that an interrupted attempt left, if there is one.

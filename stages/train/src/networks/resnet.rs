@@ -70,7 +70,7 @@ impl Body for Resnet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Network;
+    use crate::network::{Compute, Network};
     use rematch_spec::network::Network as Spec;
     use tch::{Device, Kind};
 
@@ -81,7 +81,7 @@ mod tests {
             width,
             classes,
         };
-        Network::new(&Spec::Resnet(size), shape, 1, Device::Cpu, false, &[])
+        Network::new(&Spec::Resnet(size), shape, 1, Compute::on(Device::Cpu), &[])
     }
 
     fn size(filters: i64, repeat: i64, scales: i64) -> Size {
@@ -117,7 +117,7 @@ mod tests {
         };
         let with = |seed| {
             let spec = Spec::Resnet(size(4, 1, 1));
-            Network::new(&spec, shape, seed, Device::Cpu, false, &[]).variables()[0]
+            Network::new(&spec, shape, seed, Compute::on(Device::Cpu), &[]).variables()[0]
                 .tensor
                 .shallow_clone()
         };

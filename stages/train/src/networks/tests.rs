@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::*;
 use crate::batch_norm::Bn;
-use crate::network::{Init, Network, Role, Variable};
+use crate::network::{Compute, Init, Network, Role, Variable};
 
 fn shape(height: i64, width: i64, classes: i64) -> Shape {
     Shape {
@@ -18,7 +18,7 @@ fn shape(height: i64, width: i64, classes: i64) -> Shape {
 }
 
 fn network(spec: &Spec, shape: Shape) -> Network {
-    Network::new(spec, shape, 1, Device::Cpu, false, &[])
+    Network::new(spec, shape, 1, Compute::on(Device::Cpu), &[])
 }
 
 /// Standard deviation of a layer's weights, and the furthest that they go.
@@ -481,7 +481,7 @@ fn res18_computes_the_references_logits() {
 
 #[test]
 fn resnet18_computes_the_references_logits() {
-    let network = Network::with_body(1, Device::Cpu, false, 2, &[], |builder| {
+    let network = Network::with_body(1, Compute::on(Device::Cpu), 2, &[], |builder| {
         Box::new(Resnet18::new(builder, 4, shape(40, 36, 2)))
     });
     fill(&network, str::to_owned);
@@ -490,7 +490,7 @@ fn resnet18_computes_the_references_logits() {
 
 #[test]
 fn resnet50_computes_the_references_logits() {
-    let network = Network::with_body(1, Device::Cpu, false, 2, &[], |builder| {
+    let network = Network::with_body(1, Compute::on(Device::Cpu), 2, &[], |builder| {
         Box::new(Resnet50::new(builder, 4, shape(40, 36, 2)))
     });
     fill(&network, str::to_owned);
