@@ -103,6 +103,38 @@ pub struct Train {
     /// Number type of the convolutions.
     #[serde(default)]
     pub precision: Precision,
+    /// Whether a GPU must give the same bits each time. It then does without its fastest algorithms, and an
+    /// operation that has no such form ends the job. The CPU always does.
+    #[serde(default)]
+    #[schemars(extend("x-key" = false))]
+    pub deterministic: bool,
+    /// What makes a step fast and changes its numbers by rounding alone.
+    #[serde(default)]
+    #[schemars(extend("x-key" = false))]
+    pub speed: Speed,
+}
+
+/// What makes a step fast and changes its numbers by rounding alone; each can be left out, to compare or to
+/// look for a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Speed {
+    /// Images and kernels with their channels last in memory.
+    pub channels_last: bool,
+    /// The optimizer and the moving average over all parameters in one operation, rather than a few for each.
+    pub fused: bool,
+    /// Freed memory is kept for the next step instead of given back to the system.
+    pub keep_memory: bool,
+}
+
+impl Default for Speed {
+    fn default() -> Self {
+        Self {
+            channels_last: true,
+            fused: true,
+            keep_memory: true,
+        }
+    }
 }
 
 /// Where to compute.

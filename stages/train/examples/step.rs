@@ -95,8 +95,8 @@ fn main() {
     };
     let mut fixmatch =
         build(&method::Method::Fixmatch(settings), &mut setting).expect("FixMatch fits any data");
-    let optimizer = Optimizer::new(&optimizer::Optimizer::default(), &student);
-    let ema = Ema::new(&student, &teacher, 0.999);
+    let optimizer = Optimizer::new(&optimizer::Optimizer::default(), &student, true);
+    let ema = Ema::new(&student, &teacher, 0.999, true);
     let images = |count: i64| {
         // Channels last in memory, as the feed gives them.
         Tensor::randint(256, [count, side, side, 3], (Kind::Float, device)).permute([0, 3, 1, 2])

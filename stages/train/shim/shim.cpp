@@ -2,10 +2,12 @@
 #include "shim.h"
 
 #include <malloc.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <exception>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -40,6 +42,26 @@ void match(const std::vector<at::Tensor> &w, std::vector<at::Tensor> &g, const s
 void rematch_free_text(char *text) { free(text); }
 
 const char *rematch_torch_version() { return TORCH_VERSION; }
+
+char *rematch_limit_memory(double part) {
+  return guarded([&] {
+    // Read once, when the allocator starts.
+    const char *name = "PYTORCH_CUDA_ALLOC_CONF", *set = getenv(name);
+    std::string all = set && *set ? std::string(set) + "," : "";
+    all += "per_process_memory_fraction:" + std::to_string(part);
+    TORCH_CHECK(setenv(name, all.c_str(), 1) == 0, "cannot set ", name);
+  });
+}
+
+void rematch_set_deterministic(int on) {
+  // Without a workspace of a fixed size, sums of cuBLAS may come in another order; libtorch insists on it.
+  if (on) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  auto &context = at::globalContext();
+  context.setDeterministicCuDNN(on);
+  context.setDeterministicAlgorithms(on, /*warn_only=*/false);
+  // Memory that is not yet written needs no filling for that; PyTorch does it to find faults.
+  context.setDeterministicFillUninitializedMemory(false);
+}
 
 void rematch_tune_malloc() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);

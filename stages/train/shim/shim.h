@@ -23,6 +23,12 @@ const char *rematch_torch_version();
 // Keeps freed memory instead of giving it back to the system at every step.
 void rematch_tune_malloc();
 
+// The part of a GPU's memory that this process may take. Before CUDA is loaded.
+char *rematch_limit_memory(double part);
+
+// Whether operations must give the same bits each time.
+void rematch_set_deterministic(int on);
+
 // Every parameter needs a gradient; buffers are the momenta, zero before the first step.
 char *rematch_fused_sgd(const tensor *parameters, const tensor *gradients, const tensor *momenta,
                         size_t count, double lr, double momentum, double weight_decay, int nesterov);

@@ -10,15 +10,36 @@ use tch::{Cuda, Device};
 use crate::shim;
 use crate::workers::Place;
 
+/// The part of a GPU's memory for tensors; every process also needs some for CUDA itself.
+const TO_ALLOCATE: f64 = 0.95;
+
+/// What a job wants of its device.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// Which one.
+    pub device: train::Device,
+    /// Whether a GPU must give the same bits each time.
+    pub deterministic: bool,
+    /// Whether freed memory is kept.
+    pub keep_memory: bool,
+}
+
+impl Wish {
+    /// A device, and nothing in particular.
+    pub fn for_device(device: train::Device) -> Self {
+        Self {
+            device,
+            deterministic: false,
+            keep_memory: true,
+        }
+    }
+}
+
 /// The device for one of a job's processes, whose rank and number `place` says, and how many threads.
 ///
 /// # Errors
 /// Where the job insists on a GPU and there is none, or has been given more than there are.
-pub fn choose(
-    wish: train::Device,
-    child: &Child,
-    place: Option<&Place>,
-) -> Result<Device, StageError> {
+pub fn choose(wish: &Wish, child: &Child, place: Option<&Place>) -> Result<Device, StageError> {
     let (rank, size) = place.map_or((0, 1), |place| (place.rank, place.size));
     let threads = (child.job.cpus / size).clamp(1, 1024) as i32;
     tch::set_num_threads(threads);
@@ -27,15 +48,21 @@ pub fn choose(
     static SET: Once = Once::new();
     SET.call_once(|| {
         tch::set_num_interop_threads(1);
-        shim::tune_malloc();
+        if wish.keep_memory {
+            shim::tune_malloc();
+        }
     });
-    let wanted = match wish {
+    let wanted = match wish.device {
         train::Device::Cpu => false,
         train::Device::Cuda => true,
         train::Device::Auto => child.job.gpus > 0.0,
     };
     if !wanted {
         return Ok(Device::Cpu);
+    }
+    let share = child.job.gpus;
+    if share > 0.0 && share < 1.0 {
+        shim::limit_memory(share * TO_ALLOCATE)?;
     }
     match cuda() {
         Ok(()) if Cuda::device_count() < size as i64 => Err(StageError::failed(format!(
@@ -44,11 +71,13 @@ pub fn choose(
         ))
         .help("check CUDA_VISIBLE_DEVICES and what `rematch doctor` shows")),
         Ok(()) => {
-            // Shapes never change during a run: let cuDNN try its algorithms.
-            Cuda::cudnn_set_benchmark(true);
+            // Shapes never change during a run: let cuDNN try its algorithms. What it finds fastest may
+            // differ from run to run.
+            Cuda::cudnn_set_benchmark(!wish.deterministic);
+            shim::set_deterministic(wish.deterministic);
             Ok(Device::Cuda(rank))
         }
-        Err(problem) if wish == train::Device::Cuda => Err(StageError::failed(format!(
+        Err(problem) if wish.device == train::Device::Cuda => Err(StageError::failed(format!(
             "no GPU can be used: {}",
             problem.what
         ))

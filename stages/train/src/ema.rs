@@ -12,11 +12,12 @@ pub struct Ema {
     teacher: Vec<Tensor>,
     student: Vec<Tensor>,
     decay: f64,
+    fused: bool,
 }
 
 impl Ema {
-    /// Of a student and the teacher made from it.
-    pub fn new(student: &Network, teacher: &Network, decay: f64) -> Self {
+    /// Of a student and the teacher made from it; `fused` over all variables at once.
+    pub fn new(student: &Network, teacher: &Network, decay: f64, fused: bool) -> Self {
         let all = teacher.variables().iter().zip(student.variables());
         let (teacher, student) = all
             .filter(|(to, _)| to.role != Role::Statistic || teacher.has_own_statistics())
@@ -26,12 +27,22 @@ impl Ema {
             teacher,
             student,
             decay,
+            fused,
         }
     }
 
     /// teacher ← decay·teacher + (1 − decay)·student, without bias correction.
     pub fn update(&self) -> Result<(), Error> {
-        shim::lerp(&self.teacher, &self.student, 1.0 - self.decay)
+        if self.fused {
+            return shim::lerp(&self.teacher, &self.student, 1.0 - self.decay);
+        }
+        tch::no_grad(|| {
+            for (teacher, student) in self.teacher.iter().zip(&self.student) {
+                let step = (student - teacher) * (1.0 - self.decay);
+                let _ = teacher.shallow_clone().g_add_(&step);
+            }
+        });
+        Ok(())
     }
 }
 
@@ -42,20 +53,22 @@ mod tests {
 
     #[test]
     fn the_teacher_follows_by_its_decay() {
-        let student = linear(3, 2);
-        let teacher = student.teacher(false);
-        let ema = Ema::new(&student, &teacher, 0.75);
-        let start = student.variables()[0].tensor.double_value(&[0, 0]);
-        tch::no_grad(|| {
-            let _ = student.variables()[0]
-                .tensor
-                .shallow_clone()
-                .fill_(start + 4.0);
-        });
-        for expected in [1.0, 1.75] {
-            ema.update().unwrap();
-            let found = teacher.variables()[0].tensor.double_value(&[0, 0]) - start;
-            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        for fused in [true, false] {
+            let student = linear(3, 2);
+            let teacher = student.teacher(false);
+            let ema = Ema::new(&student, &teacher, 0.75, fused);
+            let start = student.variables()[0].tensor.double_value(&[0, 0]);
+            tch::no_grad(|| {
+                let _ = student.variables()[0]
+                    .tensor
+                    .shallow_clone()
+                    .fill_(start + 4.0);
+            });
+            for expected in [1.0, 1.75] {
+                ema.update().unwrap();
+                let found = teacher.variables()[0].tensor.double_value(&[0, 0]) - start;
+                assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+            }
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct Compute {
     pub device: Device,
     /// Whether convolutions and matrix products are in bf16.
     pub bf16: bool,
+    /// Whether images and kernels have their channels last in memory.
+    pub channels_last: bool,
     /// The processes that share the work.
     pub group: Option<Arc<Group>>,
 }
@@ -79,6 +81,7 @@ impl Compute {
         Self {
             device,
             bf16: false,
+            channels_last: true,
             group: None,
         }
     }
@@ -168,7 +171,9 @@ impl Builder<'_> {
                 // Convolutions are fastest in this layout on the CPU and in bf16 on a GPU; a 1×1 kernel
                 // is the same in both, and libtorch decides by the input then.
                 let tensor = match tensor.dim() {
-                    4 => shim::channels_last(&tensor).unwrap_or(tensor),
+                    4 if self.compute.channels_last => {
+                        shim::channels_last(&tensor).unwrap_or(tensor)
+                    }
                     _ => tensor,
                 };
                 tensor.set_requires_grad(role != Role::Statistic)
@@ -417,6 +422,8 @@ impl Network {
     /// Features of N×C×H×W images, N×D, float32.
     pub fn features(&self, x: &Tensor, bn: Bn) -> Tensor {
         let forward = |x: &Tensor| {
+            let rows = (!self.compute.channels_last).then(|| x.contiguous());
+            let x = rows.as_ref().unwrap_or(x);
             let _autocast = self.autocast(x);
             self.layers.body.forward(x, bn).to_kind(Kind::Float)
         };

@@ -13,6 +13,7 @@ pub struct Optimizer {
     spec: Spec,
     /// With weight decay, and without.
     groups: [Group; 2],
+    fused: bool,
 }
 
 #[derive(Debug)]
@@ -25,8 +26,8 @@ struct Group {
 }
 
 impl Optimizer {
-    /// For the trained variables of a network.
-    pub fn new(spec: &Spec, network: &Network) -> Self {
+    /// For the trained variables of a network; `fused` over all of them at once.
+    pub fn new(spec: &Spec, network: &Network, fused: bool) -> Self {
         let (decayed, moments) = match spec {
             Spec::Sgd(Sgd { decayed, .. }) => (*decayed, 1),
             Spec::Adam(Adam { decayed, .. }) => (*decayed, 2),
@@ -52,6 +53,7 @@ impl Optimizer {
         Self {
             spec: spec.clone(),
             groups: [group(true), group(false)],
+            fused,
         }
     }
 
@@ -61,8 +63,8 @@ impl Optimizer {
     pub fn step(&self, lr: f64, step: u64) -> Result<(), Error> {
         for group in &self.groups {
             match &self.spec {
-                Spec::Sgd(sgd) => group.sgd(sgd, lr)?,
-                Spec::Adam(adam) => group.adam(adam, lr, step)?,
+                Spec::Sgd(sgd) => group.sgd(sgd, lr, self.fused)?,
+                Spec::Adam(adam) => group.adam(adam, lr, step, self.fused)?,
             }
             shim::reset_gradients(&group.parameters)?;
         }
@@ -127,7 +129,7 @@ impl Group {
     }
 
     /// L2 in the loss and weight decay in the gradient are the same for SGD: ∇ wd·½‖w‖² = wd·w.
-    fn sgd(&self, sgd: &Sgd, lr: f64) -> Result<(), Error> {
+    fn sgd(&self, sgd: &Sgd, lr: f64, fused: bool) -> Result<(), Error> {
         let step = SgdStep {
             lr,
             momentum: sgd.momentum,
@@ -135,10 +137,17 @@ impl Group {
             weight_decay: if self.decayed { sgd.weight_decay } else { 0.0 },
         };
         let at = self.reached();
-        shim::fused_sgd(&at.parameters, &at.gradients, &at.moments[0], step)
+        if fused {
+            return shim::fused_sgd(&at.parameters, &at.gradients, &at.moments[0], step);
+        }
+        let moments = at.moments[0].iter();
+        for ((w, g), v) in at.parameters.iter().zip(&at.gradients).zip(moments) {
+            sgd_by_hand(w, g, v, step);
+        }
+        Ok(())
     }
 
-    fn adam(&self, adam: &Adam, lr: f64, step: u64) -> Result<(), Error> {
+    fn adam(&self, adam: &Adam, lr: f64, step: u64, fused: bool) -> Result<(), Error> {
         let decay = if self.decayed { adam.weight_decay } else { 0.0 };
         let t = step as f64 + 1.0;
         let settings = AdamStep {
@@ -154,12 +163,49 @@ impl Group {
         let [mean, variance] = &at.moments[..] else {
             return Ok(());
         };
-        shim::fused_adam(&at.parameters, &at.gradients, mean, variance, settings)?;
+        if fused {
+            shim::fused_adam(&at.parameters, &at.gradients, mean, variance, settings)?;
+        } else {
+            let moments = mean.iter().zip(variance);
+            for ((w, g), (m, v)) in at.parameters.iter().zip(&at.gradients).zip(moments) {
+                adam_by_hand(w, g, m, v, settings);
+            }
+        }
         if !adam.l2 && decay > 0.0 {
             shim::scale(&self.parameters, 1.0 - decay * adam.lr)?;
         }
         Ok(())
     }
+}
+
+/// What [`shim::fused_sgd`] does to one parameter, in single operations.
+fn sgd_by_hand(w: &Tensor, g: &Tensor, v: &Tensor, step: SgdStep) {
+    tch::no_grad(|| {
+        let g = g + w * step.weight_decay;
+        let _ = v.shallow_clone().copy_(&(v * step.momentum + &g));
+        let go = match step.nesterov {
+            true => g + v * step.momentum,
+            false => v.shallow_clone(),
+        };
+        let _ = w.shallow_clone().copy_(&(w - go * step.lr));
+    });
+}
+
+/// What [`shim::fused_adam`] does to one parameter, in single operations.
+fn adam_by_hand(w: &Tensor, g: &Tensor, m: &Tensor, v: &Tensor, step: AdamStep) {
+    let AdamStep { beta1, beta2, .. } = step;
+    tch::no_grad(|| {
+        let g = g + w * step.weight_decay;
+        let _ = m.shallow_clone().copy_(&(m * beta1 + &g * (1.0 - beta1)));
+        let _ = v
+            .shallow_clone()
+            .copy_(&(v * beta2 + &g * &g * (1.0 - beta2)));
+        let mean = m / (1.0 - beta1.powf(step.step));
+        let root = v.sqrt() / (1.0 - beta2.powf(step.step)).sqrt();
+        let _ = w
+            .shallow_clone()
+            .copy_(&(w - mean / (root + step.epsilon) * step.lr));
+    });
 }
 
 #[cfg(test)]
@@ -170,87 +216,91 @@ mod tests {
 
     #[test]
     fn three_steps_follow_the_formula_with_decay_on_kernels_alone() {
-        let network = linear(3, 2);
-        let settings = Sgd {
-            lr: 0.1,
-            weight_decay: 0.1,
-            ..Sgd::default()
-        };
-        let sgd = Optimizer::new(&Spec::Sgd(settings), &network);
-        let [weight, bias] = [0, 1].map(|i| network.variables()[i].tensor.shallow_clone());
-        let x = Tensor::from_slice(&[1.0_f32, -2.0]).view([1, 2]);
-        // Loss Σ logits: the gradient of weight row i is x, of each bias 1.
-        let mut expected: Vec<[f64; 2]> = (0..2)
-            .flat_map(|i| (0..2).map(move |j| (i, j)))
-            .map(|(i, j)| [weight.double_value(&[i, j]), 0.0])
-            .collect();
-        let mut expected_bias = [0.0, 0.0];
-        for lr in [0.1, 0.05, 0.2] {
-            network.logits(&x, Bn::Update).sum(Kind::Float).backward();
-            sgd.step(lr, 0).unwrap();
-            for (n, [w, v]) in expected.iter_mut().enumerate() {
-                let g = [1.0, -2.0][n % 2] + 0.1 * *w;
-                *v = 0.9 * *v + g;
-                *w -= lr * (g + 0.9 * *v);
+        for fused in [true, false] {
+            let network = linear(3, 2);
+            let settings = Sgd {
+                lr: 0.1,
+                weight_decay: 0.1,
+                ..Sgd::default()
+            };
+            let sgd = Optimizer::new(&Spec::Sgd(settings), &network, fused);
+            let [weight, bias] = [0, 1].map(|i| network.variables()[i].tensor.shallow_clone());
+            let x = Tensor::from_slice(&[1.0_f32, -2.0]).view([1, 2]);
+            // Loss Σ logits: the gradient of weight row i is x, of each bias 1.
+            let mut expected: Vec<[f64; 2]> = (0..2)
+                .flat_map(|i| (0..2).map(move |j| (i, j)))
+                .map(|(i, j)| [weight.double_value(&[i, j]), 0.0])
+                .collect();
+            let mut expected_bias = [0.0, 0.0];
+            for lr in [0.1, 0.05, 0.2] {
+                network.logits(&x, Bn::Update).sum(Kind::Float).backward();
+                sgd.step(lr, 0).unwrap();
+                for (n, [w, v]) in expected.iter_mut().enumerate() {
+                    let g = [1.0, -2.0][n % 2] + 0.1 * *w;
+                    *v = 0.9 * *v + g;
+                    *w -= lr * (g + 0.9 * *v);
+                }
+                let [b, v] = &mut expected_bias;
+                *v = 0.9 * *v + 1.0;
+                *b -= lr * (1.0 + 0.9 * *v);
             }
-            let [b, v] = &mut expected_bias;
-            *v = 0.9 * *v + 1.0;
-            *b -= lr * (1.0 + 0.9 * *v);
+            for (n, [w, _]) in expected.iter().enumerate() {
+                let found = weight.double_value(&[n as i64 / 2, n as i64 % 2]);
+                assert!((found - w).abs() < 1e-6, "{found} {w}");
+            }
+            assert!((bias.double_value(&[1]) - expected_bias[0]).abs() < 1e-6);
+            let l2: f64 = expected.iter().map(|[w, _]| 0.5 * w * w).sum();
+            assert!((sgd.l2().double_value(&[]) - l2).abs() < 1e-5);
+            assert!(!shim::has_gradient(&weight), "gradients are forgotten");
         }
-        for (n, [w, _]) in expected.iter().enumerate() {
-            let found = weight.double_value(&[n as i64 / 2, n as i64 % 2]);
-            assert!((found - w).abs() < 1e-6, "{found} {w}");
-        }
-        assert!((bias.double_value(&[1]) - expected_bias[0]).abs() < 1e-6);
-        let l2: f64 = expected.iter().map(|[w, _]| 0.5 * w * w).sum();
-        assert!((sgd.l2().double_value(&[]) - l2).abs() < 1e-5);
-        assert!(!shim::has_gradient(&weight), "gradients are forgotten");
     }
 
     #[test]
     fn adam_follows_tensorflows_formula_with_decay_beside_it() {
-        let network = linear(3, 2);
-        let adam = Adam {
-            lr: 0.01,
-            epsilon: 0.1,
-            weight_decay: 0.5,
-            ..Adam::default()
-        };
-        let optimizer = Optimizer::new(&Spec::Adam(adam), &network);
-        let [weight, bias] = [0, 1].map(|i| network.variables()[i].tensor.shallow_clone());
-        let x = Tensor::from_slice(&[1.0_f32, -2.0]).view([1, 2]);
-        let (mut w, mut b) = (weight.double_value(&[1, 1]), 0.0);
-        let (mut moments, lr) = ([[0.0_f64; 2]; 2], 0.005);
-        for t in 1..4 {
-            let loss = network.logits(&x, Bn::Update).sum(Kind::Float) * f64::from(t);
-            loss.backward();
-            optimizer.step(lr, t as u64 - 1).unwrap();
-            let rate = lr * (1.0 - 0.999_f64.powi(t)).sqrt() / (1.0 - 0.9_f64.powi(t));
-            for ([m, v], (value, g)) in moments
-                .iter_mut()
-                .zip([(&mut w, -2.0 * f64::from(t)), (&mut b, f64::from(t))])
-            {
-                *m = 0.9 * *m + 0.1 * g;
-                *v = 0.999 * *v + 0.001 * g * g;
-                *value -= rate * *m / (v.sqrt() + 0.1);
+        for fused in [true, false] {
+            let network = linear(3, 2);
+            let adam = Adam {
+                lr: 0.01,
+                epsilon: 0.1,
+                weight_decay: 0.5,
+                ..Adam::default()
+            };
+            let optimizer = Optimizer::new(&Spec::Adam(adam), &network, fused);
+            let [weight, bias] = [0, 1].map(|i| network.variables()[i].tensor.shallow_clone());
+            let x = Tensor::from_slice(&[1.0_f32, -2.0]).view([1, 2]);
+            let (mut w, mut b) = (weight.double_value(&[1, 1]), 0.0);
+            let (mut moments, lr) = ([[0.0_f64; 2]; 2], 0.005);
+            for t in 1..4 {
+                let loss = network.logits(&x, Bn::Update).sum(Kind::Float) * f64::from(t);
+                loss.backward();
+                optimizer.step(lr, t as u64 - 1).unwrap();
+                let rate = lr * (1.0 - 0.999_f64.powi(t)).sqrt() / (1.0 - 0.9_f64.powi(t));
+                for ([m, v], (value, g)) in moments
+                    .iter_mut()
+                    .zip([(&mut w, -2.0 * f64::from(t)), (&mut b, f64::from(t))])
+                {
+                    *m = 0.9 * *m + 0.1 * g;
+                    *v = 0.999 * *v + 0.001 * g * g;
+                    *value -= rate * *m / (v.sqrt() + 0.1);
+                }
+                // Decay goes by the highest rate, and spares the bias.
+                w *= 1.0 - 0.5 * 0.01;
             }
-            // Decay goes by the highest rate, and spares the bias.
-            w *= 1.0 - 0.5 * 0.01;
+            assert!((weight.double_value(&[1, 1]) - w).abs() < 1e-5);
+            assert!((bias.double_value(&[0]) - b).abs() < 1e-5);
+            let names: Vec<String> = optimizer.state().map(|(name, _)| name).collect();
+            assert!(
+                names.contains(&"variance.classifier.bias".to_owned()),
+                "{names:?}"
+            );
         }
-        assert!((weight.double_value(&[1, 1]) - w).abs() < 1e-5);
-        assert!((bias.double_value(&[0]) - b).abs() < 1e-5);
-        let names: Vec<String> = optimizer.state().map(|(name, _)| name).collect();
-        assert!(
-            names.contains(&"variance.classifier.bias".to_owned()),
-            "{names:?}"
-        );
     }
 
     #[test]
     fn a_parameter_that_no_term_reaches_stays() {
         let network = linear(3, 2);
         let before = network.variables()[1].tensor.copy();
-        let optimizer = Optimizer::new(&Spec::Sgd(Sgd::default()), &network);
+        let optimizer = Optimizer::new(&Spec::Sgd(Sgd::default()), &network, true);
         let weight = network.variables()[0].tensor.shallow_clone();
         weight.sum(Kind::Float).backward();
         optimizer.step(0.1, 0).unwrap();

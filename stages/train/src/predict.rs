@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
 
 use crate::checkpoint::{Kept, Tensors, model};
-use crate::device;
+use crate::device::{self, Wish};
 use crate::evaluate::Confusion;
 use crate::feed::Images;
 use crate::model::{Built, Model};
@@ -35,7 +35,7 @@ pub fn predict(child: &Child) -> Result<Report, StageError> {
     let spec: Predict = child.params()?;
     let path = checkpoint(&spec)?;
     let model = model(&path).map_err(|e| StageError::failed(e.to_string()))?;
-    let device = device::choose(spec.device, child, None)?;
+    let device = device::choose(&Wish::for_device(spec.device), child, None)?;
     let built = model.build(0, Compute::on(device))?;
     if model.whitened != spec.zca.is_some() {
         let message = match model.whitened {

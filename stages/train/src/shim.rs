@@ -19,6 +19,8 @@ unsafe extern "C" {
     fn rematch_free_text(text: *mut c_char);
     fn rematch_torch_version() -> *const c_char;
     fn rematch_tune_malloc();
+    fn rematch_limit_memory(part: f64) -> *mut c_char;
+    fn rematch_set_deterministic(on: c_int);
     fn rematch_fused_sgd(
         parameters: *const *mut C_tensor,
         gradients: *const *mut C_tensor,
@@ -101,6 +103,19 @@ pub fn torch_version() -> String {
 pub fn tune_malloc() {
     // SAFETY: sets three limits of malloc.
     unsafe { rematch_tune_malloc() }
+}
+
+/// Lets this process take that part of a GPU's memory and no more; what asks for more is out of memory
+/// itself, and not a neighbour. Must come before [`load_cuda`].
+pub fn limit_memory(part: f64) -> Result<(), Error> {
+    // SAFETY: sets a variable of the environment, in the first steps of the program.
+    check(unsafe { rematch_limit_memory(part) })
+}
+
+/// Makes operations give the same bits each time; one that cannot is an exception from then on.
+pub fn set_deterministic(on: bool) {
+    // SAFETY: sets switches of libtorch.
+    unsafe { rematch_set_deterministic(c_int::from(on)) }
 }
 
 /// Loads libtorch's CUDA library, if it is there, so that libtorch sees GPUs.
@@ -396,6 +411,30 @@ mod tests {
         };
         fused_sgd(&[w.shallow_clone()], &[g], &[v], step).unwrap();
         assert_eq!(w.sum(Kind::Float).double_value(&[]), 27.);
+    }
+
+    #[test]
+    fn a_limit_of_memory_stands_behind_what_the_user_set() {
+        // In a process of its own: the environment belongs to all threads.
+        if std::env::var_os("REMATCH_TEST_LIMIT").is_some() {
+            limit_memory(0.25).unwrap();
+            // What C's environment holds now, a program that is started next sees.
+            let env = std::process::Command::new("env").output().unwrap();
+            print!("{}", String::from_utf8(env.stdout).unwrap());
+            return;
+        }
+        for (set, expected) in [("", ""), ("backend:native", "backend:native,")] {
+            let found = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["a_limit_of_memory", "--nocapture"])
+                .env("REMATCH_TEST_LIMIT", "1")
+                .env("PYTORCH_CUDA_ALLOC_CONF", set)
+                .output()
+                .unwrap();
+            let found = String::from_utf8(found.stdout).unwrap();
+            let wanted =
+                format!("PYTORCH_CUDA_ALLOC_CONF={expected}per_process_memory_fraction:0.25");
+            assert!(found.contains(&wanted), "{found}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use tch::Kind;
 use crate::arguments::arguments;
 use crate::checkpoint::{Kept, Record, Tensors, Values};
 use crate::data::Data;
-use crate::device;
+use crate::device::{self, Wish};
 use crate::ema::Ema;
 use crate::evaluate::Evaluation;
 use crate::feed::{Feed, Pipeline, Request};
@@ -75,7 +75,7 @@ pub fn run(child: &Child, place: Option<&Place>) -> Result<Report, StageError> {
     let spec: Train = child.params()?;
     spec.check()?;
     let recipe = spec.recipe();
-    let device = device::choose(spec.device, child, place)?;
+    let device = device::choose(&wish(&spec), child, place)?;
     let group = match place {
         Some(Place { size, .. }) if recipe.batch < *size => {
             let message = format!(
@@ -92,6 +92,7 @@ pub fn run(child: &Child, place: Option<&Place>) -> Result<Report, StageError> {
     let compute = Compute {
         device,
         bf16: spec.precision == Precision::Bf16,
+        channels_last: spec.speed.channels_last,
         group: group.clone(),
     };
     let mut built = model.build(spec.seed, compute)?;
@@ -116,6 +117,14 @@ pub fn run(child: &Child, place: Option<&Place>) -> Result<Report, StageError> {
         run.train()?;
         Ok(run.report())
     })
+}
+
+fn wish(spec: &Train) -> Wish {
+    Wish {
+        device: spec.device,
+        deterministic: spec.deterministic,
+        keep_memory: spec.speed.keep_memory,
+    }
 }
 
 /// A training run.
@@ -183,7 +192,7 @@ impl<'a> Run<'a> {
             memory,
         } = built;
         let (student, teacher) = (&*student, &*teacher);
-        let optimizer = Optimizer::new(&recipe.optimizer, student);
+        let optimizer = Optimizer::new(&recipe.optimizer, student, spec.speed.fused);
         let tensors = Tensors::new(student, teacher, memory, Some(&optimizer));
         let folder = child.output("run")?;
         fs::create_dir_all(folder)?;
@@ -204,7 +213,7 @@ impl<'a> Run<'a> {
             record = agree(group, &record, &tensors)?;
         }
         kept.trim(record.step)?;
-        let ema = Ema::new(student, teacher, recipe.ema);
+        let ema = Ema::new(student, teacher, recipe.ema, spec.speed.fused);
         let learner = Learner::new(pipeline, teacher, &record);
         let watch = Watch::new(spec.algorithm.name());
         let now = Instant::now();

@@ -256,6 +256,75 @@ fn two_threads_and_bf16_train_as_well() {
     assert!(place.run(&job).unwrap().metrics["accuracy"] > 80.0);
 }
 
+/// The losses and accuracies of a short run on the CPU, without a threshold for rounding to cross.
+fn curve(place: &Place, name: &str, changes: Value) -> Vec<(i64, String, f64)> {
+    let mut all = json!({
+        "algorithm": {"fixmatch": {"uratio": 2, "confidence": 0.0}},
+        "report": {"steps": 1},
+        "length": {"steps": 12},
+    });
+    all.as_object_mut()
+        .unwrap()
+        .extend(changes.as_object().unwrap().clone());
+    let job = place.job(name, all);
+    place.run(&job).unwrap();
+    scalars(&job)
+}
+
+#[test]
+fn what_makes_a_step_fast_leaves_the_losses_as_they_are() {
+    let place = Place::new();
+    let adam = json!({"optimizer": {"adam": {"lr": 0.003}}});
+    // The losses of twelve steps in a row; bf16 has 8 bits of precision where float32 has 24.
+    for (name, bound, base, changes) in [
+        (
+            "channels_last",
+            1e-3,
+            json!({}),
+            json!({"speed": {"channels_last": false}}),
+        ),
+        ("fused", 1e-3, json!({}), json!({"speed": {"fused": false}})),
+        (
+            "adam",
+            1e-3,
+            adam.clone(),
+            json!({"speed": {"fused": false}, "optimizer": adam["optimizer"]}),
+        ),
+        (
+            "keep_memory",
+            0.0,
+            json!({}),
+            json!({"speed": {"keep_memory": false}}),
+        ),
+        (
+            "deterministic",
+            0.0,
+            json!({}),
+            json!({"deterministic": true}),
+        ),
+        ("bf16", 0.1, json!({}), json!({"precision": "bf16"})),
+    ] {
+        let with = curve(&place, &format!("{name}-with"), base);
+        let without = curve(&place, &format!("{name}-without"), changes);
+        assert_eq!(with.len(), without.len());
+        let losses = with
+            .iter()
+            .zip(&without)
+            .filter(|(with, _)| with.1.starts_with("losses/"));
+        let mut differ = 0;
+        for (with, without) in losses {
+            assert_eq!((with.0, &with.1), (without.0, &without.1));
+            assert!(
+                (with.2 - without.2).abs() <= bound * with.2.abs().max(1.0),
+                "{name}: {with:?} {without:?}"
+            );
+            differ += usize::from(with.2 != without.2);
+        }
+        // What changes nothing was not switched off.
+        assert_eq!(differ > 0, bound > 0.0, "{name}");
+    }
+}
+
 #[test]
 fn featmatch_learns_before_and_with_prototypes() {
     let place = Place::new();
