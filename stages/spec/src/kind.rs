@@ -213,7 +213,7 @@ impl StageKind {
 }
 
 /// Every stage kind, in the order in which a pipeline usually uses them.
-pub static KINDS: [StageKind; 20] = [
+pub static KINDS: [StageKind; 21] = [
     StageKind::of::<crate::download::Download>(),
     StageKind::of::<crate::import::Import>(),
     StageKind::of::<crate::create_unlabeled::CreateUnlabeled>(),
@@ -231,6 +231,7 @@ pub static KINDS: [StageKind; 20] = [
     StageKind::of::<crate::convert::Convert>(),
     StageKind::of::<crate::train::Train>(),
     StageKind::of::<crate::predict::Predict>(),
+    StageKind::of::<crate::export_weights::ExportWeights>(),
     StageKind::of::<crate::extract_accuracy::ExtractAccuracy>(),
     StageKind::of::<crate::tabulate::Tabulate>(),
     StageKind::of::<crate::command::Command>(),

@@ -30,6 +30,7 @@ pub mod create_test;
 pub mod create_unlabeled;
 pub mod download;
 pub mod export;
+pub mod export_weights;
 pub mod extract_accuracy;
 pub mod filter_classes;
 pub mod images;

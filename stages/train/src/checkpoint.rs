@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rematch_data::augment::CtAugment;
 use rematch_data::child::StageError;
 use rematch_data::fs;
+use rematch_spec::predict::Which;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -203,7 +204,7 @@ impl Tensors {
 }
 
 /// The record of a checkpoint.
-fn record(path: &Path, bytes: &[u8]) -> Result<Record, Error> {
+pub fn record(path: &Path, bytes: &[u8]) -> Result<Record, Error> {
     let bad = |what: String| Error::Content {
         path: path.to_owned(),
         what,
@@ -281,6 +282,26 @@ impl Kept {
         all.retain(|path| self.step_of(path).is_some());
         all.sort_by_key(|path| std::cmp::Reverse(self.step_of(path)));
         Ok(all)
+    }
+
+    /// The one that is asked for.
+    ///
+    /// # Errors
+    /// Where there is no such checkpoint.
+    pub fn find(&self, which: Which) -> Result<PathBuf, StageError> {
+        let path = match which {
+            Which::Last => self.newest_first()?.into_iter().next(),
+            Which::Best => Some(self.best()),
+            Which::Step(step) => Some(self.at(step)),
+        };
+        let help = match which {
+            Which::Best => "there is one where `valid` is more than 1; take `checkpoint: last`",
+            _ => "`keep` of `train` says how many are kept; take `checkpoint: last`",
+        };
+        path.filter(|path| path.is_file()).ok_or_else(|| {
+            let folder = self.folder.display();
+            StageError::failed(format!("{folder} has no such checkpoint")).help(help)
+        })
     }
 
     /// Removes those behind `step`, which a run that was interrupted later left, all but the last

@@ -3,7 +3,7 @@
 //!
 //! Reading order:
 //! - [`mod@train`]: the loop;
-//! - [`mod@predict`]: what a trained network says of images;
+//! - [`mod@predict`], [`mod@export_weights`]: what a trained network says of images, and the network for others;
 //! - [`method`], [`methods`], [`memory`], [`ops`]: what a method is, each of them, and what they share;
 //! - [`model`]: a method and a network, to be built again;
 //! - [`network`], [`networks`], [`layers`], [`batch_norm`]: what learns;
@@ -21,6 +21,7 @@ pub mod data;
 pub mod device;
 pub mod ema;
 pub mod evaluate;
+pub mod export_weights;
 pub mod feed;
 pub mod group;
 pub mod layers;

@@ -1,15 +1,16 @@
-//! `rematch-train`: runs one `train` or `predict` job, in a process of its own.
+//! `rematch-train`: runs one `train`, `predict` or `export_weights` job, in a process of its own.
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
 use rematch_data::child;
+use rematch_spec::export_weights::ExportWeights;
 use rematch_spec::job::exit;
 use rematch_spec::kind::Stage;
 use rematch_spec::predict::Predict;
 use rematch_train::workers::Place;
-use rematch_train::{device, predict, train};
+use rematch_train::{device, export_weights, predict, train};
 
 const USAGE: &str = "usage: rematch-train JOB_FILE
        rematch-train --probe     what libtorch can use here, as JSON
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         [job] if !job.to_string_lossy().starts_with('-') => {
             child::run(Path::new(job), |child| match &child.job.kind[..] {
                 Predict::NAME => predict::predict(child),
+                ExportWeights::NAME => export_weights::export_weights(child),
                 _ => train::train(child),
             })
         }

@@ -15,7 +15,7 @@ use rematch_spec::class::Names;
 use rematch_spec::images::Channels;
 use rematch_spec::input::Input;
 use rematch_spec::job::Report;
-use rematch_spec::predict::{Predict, Weights, Which};
+use rematch_spec::predict::{Predict, Weights};
 use serde_json::{Map, Value};
 use tch::{Kind, Tensor};
 
@@ -33,7 +33,7 @@ const CHUNK: usize = 512;
 /// The body of a `predict` job.
 pub fn predict(child: &Child) -> Result<Report, StageError> {
     let spec: Predict = child.params()?;
-    let path = checkpoint(&spec)?;
+    let path = Kept::of(spec.run.path()).find(spec.checkpoint)?;
     let model = model(&path).map_err(|e| StageError::failed(e.to_string()))?;
     let device = device::choose(&Wish::for_device(spec.device), child, None)?;
     let built = model.build(0, Compute::on(device))?;
@@ -77,23 +77,6 @@ pub fn predict(child: &Child) -> Result<Report, StageError> {
         }
     }
     output.finish(child)
-}
-
-fn checkpoint(spec: &Predict) -> Result<PathBuf, StageError> {
-    let run = spec.run.path();
-    let kept = Kept::of(run);
-    let path = match spec.checkpoint {
-        Which::Last => kept.newest_first()?.into_iter().next(),
-        Which::Best => Some(kept.best()),
-        Which::Step(step) => Some(kept.at(step)),
-    };
-    let help = match spec.checkpoint {
-        Which::Best => "there is one where `valid` is more than 1; take `checkpoint: last`",
-        _ => "`keep` of `train` says how many are kept; take `checkpoint: last`",
-    };
-    path.filter(|path| path.is_file()).ok_or_else(|| {
-        StageError::failed(format!("{} has no such checkpoint", run.display())).help(help)
-    })
 }
 
 /// Probabilities, N×K, row by row.
