@@ -1,8 +1,10 @@
 """Times FixMatch steps of kekmodel/FixMatch-pytorch, from a checkout of it: its network, its EMA, its
-optimizer groups, its loss, on random images, without its data loader. Prints one line of JSON.
+optimizer groups, its loss, on random images. Prints one line of JSON. With --workers, images go through
+its augmentation in as many loader processes for labeled and as many for unlabeled ones, as train.py has
+them, and what is timed is the whole step; otherwise they are on the device.
 
     python3 peer.py CHECKOUT [--steps 3] [--threads 1] [--batch 16] [--uratio 7]
-                    [--precision float32|bf16] [--channels-last] [--device cpu|cuda]
+                    [--precision float32|bf16] [--channels-last] [--device cpu|cuda] [--widen 2] [--workers 4]
 
 The loop is written after its train.py, whose own cannot run with a current PyTorch.
 """
@@ -25,6 +27,8 @@ parser.add_argument("--uratio", type=int, default=7)
 parser.add_argument("--precision", choices=["float32", "bf16"], default="float32")
 parser.add_argument("--channels-last", action="store_true")
 parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+parser.add_argument("--widen", type=int, default=2)
+parser.add_argument("--workers", type=int)
 args = parser.parse_args()
 sys.path.insert(0, args.checkout)
 
@@ -34,7 +38,7 @@ from models.wideresnet import build_wideresnet  # noqa: E402
 torch.set_num_threads(args.threads)
 torch.backends.cudnn.benchmark = True
 device = torch.device(args.device)
-model = build_wideresnet(depth=28, widen_factor=2, dropout=0, num_classes=10).to(device)
+model = build_wideresnet(depth=28, widen_factor=args.widen, dropout=0, num_classes=10).to(device)
 if args.channels_last:
     model = model.to(memory_format=torch.channels_last)
 no_decay = ["bias", "bn"]
@@ -62,12 +66,53 @@ def de_interleave(x, size):
     return x.reshape([size, -1] + s[1:]).transpose(0, 1).reshape([-1] + s[1:])
 
 
-x, targets = images(args.batch), torch.randint(10, (args.batch,), device=device)
-weak, strong = images(args.batch * args.uratio), images(args.batch * args.uratio)
+def placed():
+    """The same batch for ever, on the device."""
+    x, targets = images(args.batch), torch.randint(10, (args.batch,), device=device)
+    batch = x, targets, images(args.batch * args.uratio), images(args.batch * args.uratio)
+    while True:
+        yield batch
+
+
+def loaded():
+    """Batches from its loaders. The images are random; Pillow's cost does not depend on them much."""
+    import numpy
+
+    numpy.int = int  # its RandAugment uses a name that NumPy dropped
+    from dataset.cifar import TransformFixMatch, cifar10_mean, cifar10_std
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset, RandomSampler
+
+    transform = TransformFixMatch(mean=cifar10_mean, std=cifar10_std)
+    pixels = numpy.random.default_rng(0).integers(0, 256, (50000, 32, 32, 3), numpy.uint8)
+
+    class Images(Dataset):
+        def __init__(self, transform):
+            self.transform = transform
+
+        def __len__(self):
+            return len(pixels)
+
+        def __getitem__(self, index):
+            return self.transform(Image.fromarray(pixels[index])), index % 10
+
+    def batches(transform, size):
+        data = Images(transform)
+        loader = DataLoader(data, sampler=RandomSampler(data), batch_size=size, num_workers=args.workers, drop_last=True)
+        while True:
+            yield from loader
+
+    labeled = batches(lambda image: transform.normalize(transform.weak(image)), args.batch)
+    for (x, targets), ((weak, strong), _) in zip(labeled, batches(transform, args.batch * args.uratio)):
+        yield x.to(device), targets.to(device), weak.to(device), strong.to(device)
+
+
+batches = placed() if args.workers is None else loaded()
 cpu, wall = [], []
 model.train()
 for step in range(args.steps + 1):
     from_cpu, start = time.process_time(), time.perf_counter()
+    x, targets, weak, strong = next(batches)
     inputs = interleave(torch.cat((x, weak, strong)), 2 * args.uratio + 1)
     if args.channels_last:
         inputs = inputs.contiguous(memory_format=torch.channels_last)

@@ -157,6 +157,8 @@ pub enum Precision {
     /// 32 bits.
     #[default]
     Float32,
+    /// On a GPU, products of numbers cut to 10 bits behind the point; on the CPU as float32.
+    Tf32,
     /// 16 bits with float32's range.
     Bf16,
 }

@@ -1,7 +1,7 @@
 //! Times FixMatch steps on random images, without augmentation, reports and files: what benches
 //! compare with PyTorch. Prints one line of JSON.
 //!
-//! `step [--network resnet] [--side 32] [--steps 3] [--threads 1] [--batch 16] [--uratio 7] [--precision float32|bf16] [--device cpu|cuda]`
+//! `step [--network resnet] [--side 32] [--steps 3] [--threads 1] [--batch 16] [--uratio 7] [--filters 32] [--precision float32|tf32|bf16] [--device cpu|cuda]`
 
 use std::time::Instant;
 
@@ -63,6 +63,7 @@ fn main() {
         _ => Device::Cpu,
     };
     let precision = option("--precision", "float32");
+    shim::allow_tf32(precision == "tf32");
     let compute = Compute {
         bf16: precision == "bf16",
         ..Compute::on(device)
@@ -75,7 +76,11 @@ fn main() {
         classes: 10,
     };
     let name = option("--network", "resnet");
-    let spec: network::Network = serde_json::from_value(json!(name)).expect("a network by name");
+    let spec: network::Network = serde_json::from_value(match name.as_str() {
+        "resnet" => json!({"resnet": {"filters": number("--filters", "32")}}),
+        other => json!(other),
+    })
+    .expect("a network by name");
     networks::check(&spec, shape).expect("a network for such images");
     let student = Network::new(&spec, shape, 1, compute, &[]);
     let teacher = student.teacher(false);

@@ -53,6 +53,12 @@ char *rematch_limit_memory(double part) {
   });
 }
 
+void rematch_allow_tf32(int on) {
+  auto &context = at::globalContext();
+  context.setAllowTF32CuDNN(on);
+  context.setAllowTF32CuBLAS(on);
+}
+
 void rematch_set_deterministic(int on) {
   // Without a workspace of a fixed size, sums of cuBLAS may come in another order; libtorch insists on it.
   if (on) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);

@@ -26,6 +26,9 @@ void rematch_tune_malloc();
 // The part of a GPU's memory that this process may take. Before CUDA is loaded.
 char *rematch_limit_memory(double part);
 
+// Whether a GPU may cut the numbers that it multiplies to TF32.
+void rematch_allow_tf32(int on);
+
 // Whether operations must give the same bits each time.
 void rematch_set_deterministic(int on);
 

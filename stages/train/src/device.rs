@@ -18,6 +18,8 @@ const TO_ALLOCATE: f64 = 0.95;
 pub struct Wish {
     /// Which one.
     pub device: train::Device,
+    /// Whether a GPU may cut the numbers that it multiplies to TF32.
+    pub tf32: bool,
     /// Whether a GPU must give the same bits each time.
     pub deterministic: bool,
     /// Whether freed memory is kept.
@@ -29,6 +31,7 @@ impl Wish {
     pub fn for_device(device: train::Device) -> Self {
         Self {
             device,
+            tf32: false,
             deterministic: false,
             keep_memory: true,
         }
@@ -74,6 +77,7 @@ pub fn choose(wish: &Wish, child: &Child, place: Option<&Place>) -> Result<Devic
             // Shapes never change during a run: let cuDNN try its algorithms. What it finds fastest may
             // differ from run to run.
             Cuda::cudnn_set_benchmark(!wish.deterministic);
+            shim::allow_tf32(wish.tf32);
             shim::set_deterministic(wish.deterministic);
             Ok(Device::Cuda(rank))
         }

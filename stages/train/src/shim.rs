@@ -20,6 +20,7 @@ unsafe extern "C" {
     fn rematch_torch_version() -> *const c_char;
     fn rematch_tune_malloc();
     fn rematch_limit_memory(part: f64) -> *mut c_char;
+    fn rematch_allow_tf32(on: c_int);
     fn rematch_set_deterministic(on: c_int);
     fn rematch_fused_sgd(
         parameters: *const *mut C_tensor,
@@ -110,6 +111,12 @@ pub fn tune_malloc() {
 pub fn limit_memory(part: f64) -> Result<(), Error> {
     // SAFETY: sets a variable of the environment, in the first steps of the program.
     check(unsafe { rematch_limit_memory(part) })
+}
+
+/// Lets a GPU cut the numbers that it multiplies to TF32, or not; libtorch itself lets convolutions.
+pub fn allow_tf32(on: bool) {
+    // SAFETY: sets switches of libtorch.
+    unsafe { rematch_allow_tf32(c_int::from(on)) }
 }
 
 /// Makes operations give the same bits each time; one that cannot is an exception from then on.

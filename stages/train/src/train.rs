@@ -122,6 +122,7 @@ pub fn run(child: &Child, place: Option<&Place>) -> Result<Report, StageError> {
 fn wish(spec: &Train) -> Wish {
     Wish {
         device: spec.device,
+        tf32: spec.precision == Precision::Tf32,
         deterministic: spec.deterministic,
         keep_memory: spec.speed.keep_memory,
     }
