@@ -182,12 +182,12 @@ impl Group {
 fn sgd_by_hand(w: &Tensor, g: &Tensor, v: &Tensor, step: SgdStep) {
     tch::no_grad(|| {
         let g = g + w * step.weight_decay;
-        let _ = v.shallow_clone().copy_(&(v * step.momentum + &g));
+        v.shallow_clone().copy_(&(v * step.momentum + &g));
         let go = match step.nesterov {
             true => g + v * step.momentum,
             false => v.shallow_clone(),
         };
-        let _ = w.shallow_clone().copy_(&(w - go * step.lr));
+        w.shallow_clone().copy_(&(w - go * step.lr));
     });
 }
 
@@ -196,14 +196,12 @@ fn adam_by_hand(w: &Tensor, g: &Tensor, m: &Tensor, v: &Tensor, step: AdamStep) 
     let AdamStep { beta1, beta2, .. } = step;
     tch::no_grad(|| {
         let g = g + w * step.weight_decay;
-        let _ = m.shallow_clone().copy_(&(m * beta1 + &g * (1.0 - beta1)));
-        let _ = v
-            .shallow_clone()
+        m.shallow_clone().copy_(&(m * beta1 + &g * (1.0 - beta1)));
+        v.shallow_clone()
             .copy_(&(v * beta2 + &g * &g * (1.0 - beta2)));
         let mean = m / (1.0 - beta1.powf(step.step));
         let root = v.sqrt() / (1.0 - beta2.powf(step.step)).sqrt();
-        let _ = w
-            .shallow_clone()
+        w.shallow_clone()
             .copy_(&(w - mean / (root + step.epsilon) * step.lr));
     });
 }
