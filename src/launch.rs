@@ -101,10 +101,7 @@ pub fn prepare(
                 let artifact = known.output(*other, output).ok_or_else(|| {
                     Error::system(format!("{}: {} is not there", spec.name, input.name))
                 })?;
-                let from = plan.job(*other)?;
-                let path = from.output_path(output).unwrap_or(output);
-                let name = path.rsplit('/').next().unwrap_or("file");
-                let path = work.join("in").join(n.to_string()).join(name);
+                let path = input_path(work, n, &plan.job(*other)?, output);
                 store.link_input(&artifact, &path)?;
                 path
             }
@@ -131,6 +128,33 @@ pub fn prepare(
         cpus: share.cpus.max(1),
         gpus: share.gpus.iter().map(|(_, part)| part).sum(),
     })
+}
+
+/// Where a job finds its n-th input, an output of another job.
+fn input_path(work: &Path, n: usize, from: &Job, output: &str) -> PathBuf {
+    let path = from.output_path(output).unwrap_or(output);
+    let name = path.rsplit('/').next().unwrap_or("file");
+    work.join("in").join(n.to_string()).join(name)
+}
+
+/// Says `split[seed=1].labeled` for the place where a job found that input: nobody wrote that place into a
+/// pipeline, and after the job nothing is there.
+pub fn name_inputs(plan: &Plan, spec: &Job, work: &Path, failure: &mut Failure) {
+    for (n, input) in spec.inputs.iter().enumerate() {
+        let From::Job(other, output) = &input.from else {
+            continue;
+        };
+        // The job could not have started without it; were it gone, the text would still be true.
+        let Ok(from) = plan.job(*other) else { continue };
+        let path = input_path(work, n, &from, output);
+        let name = format!("{}.{output}", from.name);
+        for text in [Some(&mut failure.message), failure.help.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            *text = text.replace(&*path.to_string_lossy(), &name);
+        }
+    }
 }
 
 /// The process of a job: `program` with a job file, or the job's own program where that is `None`.

@@ -225,3 +225,16 @@ fn a_job_cannot_ask_for_more_than_the_machine_has() {
 }
 
 use super::project::Ran;
+
+#[test]
+fn an_error_names_the_output_that_a_job_read_as_the_pipeline_does() {
+    let project = Project::new(
+        "axes: {images: [20]}
+stages:
+  dataset: {download: {dataset: shapes, train_images: '${axis.images}', test_images: 10}}
+  split: {create_split: {train: '${dataset.train}', seed: 1, size: 40}}
+",
+    );
+    let ran = project.run(&["run", "p.yaml"]).code(1);
+    ran.says("failed split[images=20]: dataset[images=20].train: class 0 has 2 records");
+}

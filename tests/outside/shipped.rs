@@ -19,7 +19,7 @@ fn pipelines(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Stands for the folders of users' own data that pipelines of `pipelines/prepare` take.
+/// Stands for the folders of data that pipelines of `pipelines/prepare` take.
 fn data(project: &Project) -> String {
     let domains = [
         "clipart",
@@ -32,9 +32,11 @@ fn data(project: &Project) -> String {
     let archives = domains.iter().flat_map(|name| {
         ["{}.zip", "{}_train.txt", "{}_test.txt"].map(|file| file.replace("{}", name))
     });
-    let others = ["train.csv", "val.csv", "test.csv", "10percent.txt"];
+    let lists = ["train.csv", "val.csv", "test.csv", "10percent.txt"];
+    let prepared = ["train.tfrecord", "test.tfrecord", "classes.json"];
     let folders = ["train/a/1.png", "val/a/1.png", "test/a/1.png"];
-    let all = others.iter().chain(&folders).map(|&name| name.to_owned());
+    let all = lists.iter().chain(&prepared).chain(&folders);
+    let all = all.map(|&name| name.to_owned());
     for name in all.chain(archives) {
         let name = format!("data/{name}");
         std::fs::create_dir_all(project.path(&name).parent().unwrap()).unwrap();

@@ -278,19 +278,6 @@ impl Index {
         Ok(())
     }
 
-    /// Copies the records at `positions` as they are, in that order.
-    ///
-    /// # Panics
-    /// On a position that was not scanned.
-    pub fn copy(
-        &self,
-        positions: impl IntoIterator<Item = usize>,
-        writer: &mut Writer,
-    ) -> Result<(), StageError> {
-        let records = positions.into_iter().map(|n| (n, self.labels[n]));
-        self.copy_as(records, writer)
-    }
-
     /// Copies records by position, in that order, each with the label beside it; those that keep their
     /// label are copied as they are.
     ///
@@ -489,7 +476,8 @@ mod tests {
         assert_eq!(index.ends, [10, 20]);
         let copy = folder.path().join("copy");
         let mut writer = Writer::create(&copy).unwrap();
-        index.copy([19, 3], &mut writer).unwrap();
+        let records = [19, 3].map(|n| (n, index.labels[n]));
+        index.copy_as(records, &mut writer).unwrap();
         writer.finish().unwrap();
         let records = Records::read(&[&copy], None).unwrap();
         assert_eq!(records.labels, [9, 3]);

@@ -76,6 +76,28 @@ const PIPELINES: &[(&str, &[&[&str]])] = &[
         ],
     ),
     (
+        "realmix/foreign",
+        &[
+            TINY,
+            SHAPES,
+            &[
+                "foreign=shapes",
+                "other.train_images=100",
+                "axis.share=[{name: 50, each: 9, foreign: 36}]",
+                "axis.labels=[250]",
+                "copies=2",
+            ],
+        ],
+    ),
+    (
+        "cadr/imbalanced",
+        &[
+            TINY,
+            SHAPES,
+            &["axis.tail=[50]", "tail_accuracy.resources.gpus=0"],
+        ],
+    ),
+    (
         "cadr/cifar10",
         &[
             TINY,

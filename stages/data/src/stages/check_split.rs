@@ -160,7 +160,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
         }
     }
     fs::write(child.output("report")?, facts.report(&names))?;
-    fs::write(child.output("facts")?, json::python(&facts, 2))?;
+    json::write(child.output("facts")?, &facts, 2)?;
     if params.strict && !facts.problems.is_empty() {
         let message = format!("the split is wrong: {}", facts.problems.join("; "));
         return Err(StageError::failed(message).help(

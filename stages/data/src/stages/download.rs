@@ -10,7 +10,7 @@ use rematch_spec::download::{CLASSES, Download};
 use rematch_spec::job::Report;
 use serde_json::json;
 
-use crate::child::{Child, report};
+use crate::child::Child;
 use crate::error::StageError;
 use crate::http::{self, Patience};
 use crate::image::Shape;
@@ -34,13 +34,17 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
 }
 
 fn generate(child: &Child, params: &Download) -> Result<Report, StageError> {
-    let all = params.train_images + params.test_images;
+    let counted = |name: &str| match name {
+        "train" => (Part::Train, params.train_images),
+        _ => (Part::Test, params.test_images),
+    };
+    let parts: Vec<&str> = params.parts().map(|part| part.name.as_str()).collect();
+    let all = parts.iter().map(|name| counted(name).1).sum();
     let mut done = 0;
-    for (part, output, count) in [
-        (Part::Train, "train", params.train_images),
-        (Part::Test, "test", params.test_images),
-    ] {
-        let mut writer = Writer::create(child.output(output)?)?;
+    let mut report = Report::default();
+    for name in parts {
+        let (part, count) = counted(name);
+        let mut writer = Writer::create(child.output(name)?)?;
         for first in (0..count).step_by(CHUNK as usize) {
             child.check()?;
             let number = CHUNK.min(count - first);
@@ -50,11 +54,9 @@ fn generate(child: &Child, params: &Download) -> Result<Report, StageError> {
             child.progress(done, all, "images");
         }
         writer.finish()?;
+        report.metrics.insert(name.into(), count as f64);
     }
-    Ok(report([
-        ("train", params.train_images as f64),
-        ("test", params.test_images as f64),
-    ]))
+    Ok(report)
 }
 
 fn official(

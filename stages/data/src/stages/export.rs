@@ -8,7 +8,7 @@ use rematch_spec::export::{Export, Format};
 use rematch_spec::input::Input;
 use rematch_spec::job::Report;
 
-use super::record_files::{copy, scan as scan_files, watch};
+use super::record_files::{copy_all, watch};
 use crate::child::{Child, report};
 use crate::classes::Names;
 use crate::error::StageError;
@@ -28,12 +28,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
         Format::Folders => folders(child, &paths, &names)?,
         Format::CifarBinary => cifar_binary(child, &paths, &names)?,
         Format::Npy => arrays(child, &paths)?,
-        Format::Tfrecord => {
-            let index = scan_files(child, &params.records.0)?;
-            let all: Vec<usize> = (0..index.labels.len()).collect();
-            copy(child, &index, &all, child.output("records")?)?;
-            all.len() as u64
-        }
+        Format::Tfrecord => copy_all(child, &params.records.0, child.output("records")?)? as u64,
     };
     if records == 0 {
         return Err(scan::empty(&paths));
@@ -54,7 +49,7 @@ fn folders(child: &Child, paths: &[&Path], names: &Names) -> Result<u64, StageEr
         .iter()
         .map(|(k, name)| (k.to_string(), name))
         .collect();
-    fs::write(child.output("classes")?, json::python(&classes, 2))?;
+    json::write(child.output("classes")?, &classes, 2)?;
     let mut written = 0;
     scan::each(
         paths,

@@ -10,7 +10,7 @@ use rematch_spec::job::Report;
 use crate::child::Child;
 use crate::error::StageError;
 use crate::events::{self, EventReader};
-use crate::{fs, json};
+use crate::json;
 
 /// How many of the last values each median is of.
 const LAST: [(&str, usize); 4] = [
@@ -43,7 +43,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
         })?;
         stats.insert("best_valid", best);
     }
-    fs::write(child.output("stats")?, json::python(&stats, 4))?;
+    json::write(child.output("stats")?, &stats, 4)?;
     let metrics = stats
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
@@ -152,6 +152,7 @@ mod tests {
     use super::*;
     use crate::child::tests::{Lines, job};
     use crate::events::EventWriter;
+    use crate::fs;
     use crate::testing::shared;
     use serde_json::json;
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::record_files::{copy_as, scan};
 use crate::child::{Child, report};
 use crate::error::StageError;
-use crate::{classes, fs, json};
+use crate::{classes, json};
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: FilterClasses = child.params()?;
@@ -41,7 +41,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     copy_as(child, &index, &records, child.output("records")?)?;
     let positions: Vec<usize> = records.iter().map(|(position, _)| *position).collect();
     let document = json!({"classes": kept, "indexes": positions});
-    fs::write(child.output("indexes")?, json::python(&document, 2))?;
+    json::write(child.output("indexes")?, &document, 2)?;
     Ok(report([
         ("records", records.len() as f64),
         ("classes", kept.len() as f64),

@@ -18,10 +18,10 @@ use crate::origin::Error;
 use crate::tfrecord::Writer;
 use crate::{fs, json, records};
 
-mod copies;
+mod balance;
 mod parts;
 
-use copies::{Pick, View};
+use balance::{Pick, View};
 use parts::{PARTS, Part};
 
 /// Most records that are in memory at once.
@@ -110,7 +110,7 @@ impl Part {
         match params.balance {
             Some(total) if self.name == "train" => {
                 let labels: Vec<i64> = self.images.iter().map(|image| image.label).collect();
-                copies::balance(&labels, classes, total)
+                balance::balance(&labels, classes, total)
             }
             _ => (0..self.images.len())
                 .map(|image| Pick { image, copy: 0 })

@@ -19,7 +19,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
         &watch(child),
     )?;
     fs::write(child.output("report")?, inspect::report(&found.facts))?;
-    fs::write(child.output("facts")?, json::python(&found.facts, 2))?;
+    json::write(child.output("facts")?, &found.facts, 2)?;
     fs::write(child.output("sheet")?, &found.sheet)?;
     Ok(report([
         ("records", found.facts.records as f64),

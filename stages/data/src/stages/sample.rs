@@ -9,8 +9,8 @@ use serde_json::json;
 use super::record_files::{copy, scan};
 use crate::child::{Child, report};
 use crate::error::StageError;
+use crate::json;
 use crate::rng::{Purpose, Stream};
-use crate::{fs, json};
 
 pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     let params: Sample = child.params()?;
@@ -21,7 +21,7 @@ pub(super) fn run(child: &Child) -> Result<Report, StageError> {
     })?;
     copy(child, &index, &positions, child.output("records")?)?;
     let document = json!({"indexes": positions});
-    fs::write(child.output("indexes")?, json::python(&document, 2))?;
+    json::write(child.output("indexes")?, &document, 2)?;
     Ok(report([("records", positions.len() as f64)]))
 }
 

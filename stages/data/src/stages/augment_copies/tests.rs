@@ -45,7 +45,8 @@ fn frames(folder: &Path, set: &Path) -> Vec<u8> {
     let index = Index::scan(&[set]).unwrap();
     let path = folder.join("frames");
     let mut writer = Writer::create(&path).unwrap();
-    index.copy(0..index.labels.len(), &mut writer).unwrap();
+    let records = index.labels.iter().copied().enumerate();
+    index.copy_as(records, &mut writer).unwrap();
     writer.finish().unwrap();
     fs::read(&path).unwrap()
 }

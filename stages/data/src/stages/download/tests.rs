@@ -177,6 +177,16 @@ fn shapes_are_generated_as_records() {
     );
 }
 
+#[test]
+fn only_the_wanted_parts_of_the_shapes_are_generated() {
+    let work = tempfile::tempdir().unwrap();
+    let params = json!({"dataset": "shapes", "test_images": 20, "parts": ["test"]});
+    let report = download(work.path(), params).0.unwrap();
+    assert_eq!(report.metrics, [("test".to_owned(), 20.0)].into());
+    assert_eq!(read(work.path(), "test.tfrecord").len(), 20);
+    assert!(!work.path().join("out/train.tfrecord").exists());
+}
+
 /// CIFAR's own first images, from the binary layout's records in `first_images_exact.bin`.
 #[test]
 fn real_images_keep_their_pixels() {
