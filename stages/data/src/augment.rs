@@ -3,6 +3,7 @@
 //! - [`Weak`]: mirror and shift;
 //! - [`RandAugment`] and [`AutoAugment`] as google-research/fixmatch does them, over the same
 //!   [`Op`]s; [`Kekmodel`], RandAugment as kekmodel/FixMatch-pytorch does it; [`FeatMatch`]'s;
+//! - [`Crop`] and [`ImageNet`], weak and strong, of FixMatch's ImageNet part;
 //! - [`CtAugment`]: learns which strengths the network still recognises;
 //! - [`Augment`]: the `d.d.rac` grammar, which gives each view of an image its [`View`];
 //! - [`View::fill`]: batches of views, in parallel;
@@ -18,7 +19,8 @@
 //! gets [`GREY`] in every hole, 0.5/127.5 off.
 //!
 //! CTAugment's cutout is 127 in the original as well, and what its geometric operations uncover is
-//! black; kekmodel's and FeatMatch's views are the same in this. They have no holes.
+//! black; kekmodel's and FeatMatch's views are the same in this, and it is 128 in those for ImageNet. They have
+//! no holes.
 
 mod autoaugment;
 mod batch;
@@ -27,6 +29,7 @@ mod ctaugment;
 mod eraser;
 mod featmatch;
 mod grammar;
+mod imagenet;
 mod kekmodel;
 mod op;
 mod randaugment;
@@ -38,6 +41,7 @@ pub use copy::{CopyView, Scratch, Unusable};
 pub use ctaugment::{Choice, CtAugment, CtOp, Policy};
 pub use featmatch::{FeatMatch, FeatMatchOp};
 pub use grammar::{Augment, AugmentError, Token};
+pub use imagenet::{Crop, ImageNet, ImageNetOp};
 pub use kekmodel::Kekmodel;
 pub use op::{Op, POOL};
 pub use randaugment::{Cutout, Magnitude, RandAugment};
@@ -68,6 +72,8 @@ pub enum Strong {
     Kekmodel(Kekmodel),
     /// `featmatch`.
     FeatMatch(FeatMatch),
+    /// `cropra`.
+    ImageNet(ImageNet),
 }
 
 impl Strong {

@@ -202,6 +202,17 @@ impl Canvas {
         self.holes.fill(0);
     }
 
+    /// Gives every hole the colour `value`, and tracks holes no longer.
+    pub fn fill_holes(&mut self, value: u8) {
+        let pixels = self.pixels.chunks_exact_mut(self.shape.channels);
+        for (pixel, hole) in pixels.zip(&self.holes) {
+            if *hole == 1 {
+                pixel.fill(value);
+            }
+        }
+        self.holes.clear();
+    }
+
     /// The pixels, and room for as many others.
     fn source_and_target(&mut self) -> (&[u8], &mut [u8]) {
         self.spare.resize(self.pixels.len(), 0);

@@ -44,8 +44,8 @@ pub struct Train {
     pub seed: u64,
     /// Augmentation of labeled images and of each view of unlabeled ones, in the originals' grammar
     /// (spec/fixmatch.md 4.3): `d` mirrors and shifts, `s` only shifts, `rac` adds RandAugment and a cutout,
-    /// `ctac` CTAugment and a cutout; FixMatch with RandAugment is `d.d.rac`. Left out, like everything from
-    /// here to `length`: as in the method's published runs.
+    /// `ctac` CTAugment and a cutout; FixMatch with RandAugment is `d.d.rac`, on ImageNet `crop.crop.cropra`
+    /// (spec/fixmatch.md 11). Left out, like everything from here to `length`: as in the method's published runs.
     #[serde(default)]
     pub augment: Option<String>,
     /// The dataset that decides what `d` and `aa` mean, such as `svhn`, whose digits are not mirrored.

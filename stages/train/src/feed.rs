@@ -113,6 +113,7 @@ impl Pipeline {
         let probe = probe.then_some(View {
             weak: labeled[0].weak,
             strong: Strong::CtAugment { cutout: false },
+            as_first: false,
         });
         Ok(Self {
             seed,

@@ -1,12 +1,15 @@
 //! Pipelines that train, run for a few steps on generated images in place of their datasets. Left out are
-//! those that need folds, extra images, or folders of images, and FeatMatch's that whiten: `tests/outside` of the
-//! runner plans them.
+//! those that need folds, extra images, or folders of images (but ImageNet's), and FeatMatch's that whiten:
+//! `tests/outside` of the runner plans them.
 //!
 //! The runner is another package's program; `cargo test --workspace` builds it first. Where it is not
 //! there these tests say so and do nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use rematch_data::image::Shape;
+use rematch_data::png;
 
 /// What makes any of them small.
 const TINY: &[&str] = &[
@@ -160,7 +163,7 @@ fn programs() -> Option<PathBuf> {
     None
 }
 
-fn run(programs: &Path, pipeline: &str, sets: &[&[&str]]) {
+fn run<S: AsRef<str>>(programs: &Path, pipeline: &str, sets: &[&[S]]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../pipelines");
     let place = tempfile::tempdir().unwrap();
     let mut command = Command::new(programs.join("rematch"));
@@ -171,7 +174,7 @@ fn run(programs: &Path, pipeline: &str, sets: &[&[&str]]) {
         .env("REMATCH_STORE", place.path().join("store"))
         .env("NO_COLOR", "1");
     for set in sets.iter().flat_map(|sets| sets.iter()) {
-        command.args(["--set", set]);
+        command.args(["--set", set.as_ref()]);
     }
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -189,4 +192,41 @@ fn pipelines_that_train_run_on_generated_images() {
     for (pipeline, sets) in PIPELINES {
         run(&programs, pipeline, sets);
     }
+}
+
+#[test]
+fn imagenets_pipeline_trains_on_a_folder_of_images() {
+    let Some(programs) = programs() else { return };
+    let place = tempfile::tempdir().unwrap();
+    let shape = Shape {
+        height: 12,
+        width: 16,
+        channels: 3,
+    };
+    let mut labeled = String::new();
+    for n in 0..12_u8 {
+        let (class, name) = (["cat", "dog"][usize::from(n % 2)], format!("{n}.png"));
+        let pixels: Vec<u8> = (0..shape.bytes())
+            .map(|i| n.wrapping_mul(i as u8))
+            .collect();
+        for part in ["train", "val"] {
+            let folder = place.path().join(part).join(class);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(&name), png::encode(shape, &pixels)).unwrap();
+        }
+        labeled.push_str(&format!("{name}\n"));
+    }
+    std::fs::write(place.path().join("train128116.1.txt"), labeled).unwrap();
+    let folder = format!("folder={}", place.path().display());
+    let sets = [
+        "axis.seed=[1]",
+        "size=16",
+        "batch=2",
+        "steps=3",
+        "report=2",
+        "train.network={resnet: {filters: 2, repeat: 1, scales: 1}}",
+        "train.resources.gpus=0",
+        &folder,
+    ];
+    run(&programs, "fixmatch/imagenet", &[&sets]);
 }

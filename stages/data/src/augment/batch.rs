@@ -6,7 +6,7 @@ use crate::image::{Canvas, Shape};
 use crate::rng::{Purpose, Stream};
 
 use super::op::grey_holes;
-use super::{CtOp, Policy, Strong, Weak};
+use super::{Crop, CtOp, Policy, Strong, Weak};
 
 /// How a view of an image is made: the weak augmentation first, then the strong one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct View {
     pub weak: Weak,
     /// What follows.
     pub strong: Strong,
+    /// Takes the weak draws of the first unlabeled view, so that both show the same.
+    pub as_first: bool,
 }
 
 /// Which images a batch is made of, and what its random draws depend on.
@@ -118,7 +120,19 @@ impl View {
         let bytes = batch.shape.bytes();
         let source = &batch.images[batch.indices[i] * bytes..][..bytes];
         let position = batch.first + i as u64;
-        let mut stream = Stream::new(batch.seed, batch.purpose, batch.step, position);
+        let weak = if self.as_first {
+            Batch::unlabeled(0)
+        } else {
+            batch.purpose
+        };
+        let mut stream = Stream::new(batch.seed, weak, batch.step, position);
+        let source = if self.weak.crop {
+            canvas.load(batch.shape, source);
+            Crop::draw(batch.shape, &mut stream).apply(canvas);
+            canvas.pixels()
+        } else {
+            source
+        };
         self.weak.draw(&mut stream).apply(batch.shape, source, out);
         if self.strong == Strong::None {
             return;
@@ -133,6 +147,7 @@ impl View {
             Strong::Kekmodel(policy) => policy.apply(canvas, &mut stream),
             Strong::Cutout => CtOp::Cutout.apply([1.0, 0.0], canvas, &mut stream),
             Strong::FeatMatch(policy) => policy.apply(canvas, &mut stream),
+            Strong::ImageNet(policy) => policy.apply(canvas, &mut stream),
             Strong::CtAugment { cutout } => {
                 batch.policies[i].apply(canvas, &mut stream);
                 if *cutout {
@@ -182,6 +197,28 @@ mod tests {
             first,
             policies,
         }
+    }
+
+    #[test]
+    fn a_strong_view_for_imagenet_shows_the_part_that_the_weak_one_shows() {
+        let images = images(SHAPE);
+        let indices: Vec<usize> = (0..10).collect();
+        let views = views("crop.crop.cropra");
+        let first = Batch {
+            purpose: Batch::unlabeled(0),
+            ..batch(&images, &indices, &[])
+        };
+        let (weak, _) = fill(&views[0], &first);
+        let (strong, _) = fill(&views[1], &batch(&images, &indices, &[]));
+        let same = weak
+            .chunks(SHAPE.bytes())
+            .zip(strong.chunks(SHAPE.bytes()))
+            .filter(|(weak, strong)| weak == strong)
+            .count();
+        // Neither operation is applied to a quarter of them.
+        assert!((1..10).contains(&same), "{same}");
+        let (labeled, _) = fill(&views[0], &batch(&images, &indices, &[]));
+        assert_ne!(labeled, weak);
     }
 
     fn fill(view: &View, batch: &Batch) -> (Vec<u8>, Vec<u8>) {

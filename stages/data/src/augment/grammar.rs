@@ -16,6 +16,8 @@
 //! | `kekmodel` | default | RandAugment of kekmodel/FixMatch-pytorch |
 //! | `mz` | mirror and shift by a sixteenth of the width, black outside | none |
 //! | `featmatch` | none | two operations of FeatMatch's sixteen |
+//! | `crop` | a random part in the size of the whole, and mirror | none |
+//! | `cropra` | the same part as the first view | RandAugment of FixMatch's ImageNet part |
 //!
 //! `s`, `ms`, `cta`, `ctac` and what follows are not in the originals: there `d` knows datasets by name
 //! alone, and a script either always uses CTAugment or never.
@@ -29,7 +31,9 @@ use std::str::FromStr;
 
 use crate::image::Shape;
 
-use super::{AutoAugment, Cutout, FeatMatch, Kekmodel, Magnitude, RandAugment, Strong, View, Weak};
+use super::{
+    AutoAugment, Cutout, FeatMatch, ImageNet, Kekmodel, Magnitude, RandAugment, Strong, View, Weak,
+};
 
 /// How all views are augmented.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +77,10 @@ pub enum Token {
     MirrorShiftZeros,
     /// `featmatch`
     FeatMatch,
+    /// `crop`
+    Crop,
+    /// `cropra`
+    CropRandAugment,
 }
 
 /// An augmentation that makes no sense.
@@ -94,7 +102,7 @@ pub enum AugmentError {
     },
     /// A token that nothing knows.
     #[error(
-        "unknown part `{token}` of augmentation `{text}`; known are x, m, s, ms, d, aa, aac, ra, rac, rac2 to rac9, cta, ctac, cut, kekmodel, mz, featmatch, and rN_M_C such as r2_10_50 (N operations, 1 to 4; magnitude M, 1 to 15; cutout C, one of 0, 25, 50, 75)"
+        "unknown part `{token}` of augmentation `{text}`; known are x, m, s, ms, d, aa, aac, ra, rac, rac2 to rac9, cta, ctac, cut, kekmodel, mz, featmatch, crop, cropra, and rN_M_C such as r2_10_50 (N operations, 1 to 4; magnitude M, 1 to 15; cutout C, one of 0, 25, 50, 75)"
     )]
     Token {
         /// The token.
@@ -175,6 +183,7 @@ impl Augment {
                 Ok(View {
                     weak: token.weak(dataset, shape),
                     strong: token.strong(dataset)?,
+                    as_first: false,
                 })
             })
             .collect()
@@ -199,6 +208,7 @@ impl Augment {
                 Ok(View {
                     weak: token.weak(dataset, shape),
                     strong,
+                    as_first: token == Token::CropRandAugment,
                 })
             })
             .collect()
@@ -225,6 +235,8 @@ impl Token {
             "kekmodel" => Self::Kekmodel,
             "mz" => Self::MirrorShiftZeros,
             "featmatch" => Self::FeatMatch,
+            "crop" => Self::Crop,
+            "cropra" => Self::CropRandAugment,
             "ra" => Self::RandAugment(RandAugment::RA),
             "rac" => Self::RandAugment(RandAugment::RAC),
             _ => Self::RandAugment(rand_augment(token)?),
@@ -241,6 +253,7 @@ impl Token {
             Self::Shift => Weak::shift(shape),
             Self::MirrorShift => Weak::mirror_and_shift(shape),
             Self::MirrorShiftZeros => Weak::mirror_and_shift_into_zeros(shape),
+            Self::Crop | Self::CropRandAugment => Weak::crop(),
             _ => Weak::of_dataset(dataset, shape),
         }
     }
@@ -252,12 +265,14 @@ impl Token {
             | Self::Shift
             | Self::MirrorShift
             | Self::MirrorShiftZeros
+            | Self::Crop
             | Self::Default => Strong::None,
             Self::RandAugment(policy) => Strong::RandAugment(policy),
             Self::CtAugment { cutout } => Strong::CtAugment { cutout },
             Self::Cutout => Strong::Cutout,
             Self::Kekmodel => Strong::Kekmodel(Kekmodel),
             Self::FeatMatch => Strong::FeatMatch(FeatMatch),
+            Self::CropRandAugment => Strong::ImageNet(ImageNet),
             Self::AutoAugment { cutout } => match AutoAugment::of_dataset(dataset, cutout) {
                 Some(policy) => Strong::AutoAugment(policy),
                 None => {

@@ -8,6 +8,8 @@ use crate::rng::Stream;
 /// How far weak augmentation may go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weak {
+    /// First of all show a random part of the image in the size of the whole ([`Crop`](super::Crop)).
+    pub crop: bool,
     /// Mirror left and right, with probability ½.
     pub mirror: bool,
     /// w: pad by w pixels and cut the old size out anywhere, offsets uniform in 0..=2w.
@@ -40,6 +42,16 @@ impl Weak {
             mirror: true,
             shift: shape.width / 16,
             border: Border::Zero,
+            ..Self::default()
+        }
+    }
+
+    /// That of FixMatch's ImageNet part: a random part, and mirror (spec/fixmatch.md 11).
+    pub fn crop() -> Self {
+        Self {
+            crop: true,
+            mirror: true,
+            ..Self::default()
         }
     }
 
@@ -52,7 +64,8 @@ impl Weak {
         }
     }
 
-    /// Draws mirror, rows, columns, in this order; nothing is drawn for what is off.
+    /// Draws mirror, rows, columns, in this order; nothing is drawn for what is off. The part that is shown
+    /// is drawn before.
     pub fn draw(self, stream: &mut Stream) -> Shift {
         let mirror = self.mirror && stream.bool();
         let mut offset = || match self.shift {
@@ -152,7 +165,8 @@ mod tests {
                 Weak {
                     mirror,
                     shift,
-                    border
+                    border,
+                    ..Weak::default()
                 }
             );
         }
