@@ -12,6 +12,7 @@ import json
 import re
 import struct
 import tarfile
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def all_seeds():
         "matlab": [matlab()],
         "idx": [struct.pack(">II", 0x801, 3) + bytes(3), struct.pack(">IIII", 0x803, 2, 2, 3) + bytes(12)],
         "stl": [tar_gz("stl10_binary/train_y.bin", b"\1\2"), tar_gz("stl10_binary/unlabeled_X.bin", bytes(27648))],
+        "zip": [zipped(method) for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)],
         "records": [record(example(b"image", 3)), example(b"image", 3), record(b"") + record(b"x")],
         "events": [event(0, b""), event(7, b"train/loss"), event(1, b"accuracy") + event(2, b"x")],
         "recipe": [json.dumps({**RECIPE, "augment": augment}) for augment in AUGMENTATIONS],
@@ -187,6 +189,14 @@ def tar_gz(name, content):
         member = tarfile.TarInfo(name)
         member.size = len(content)
         archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def zipped(method):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        for n in (1, 2):
+            archive.writestr(zipfile.ZipInfo(f"real/a/{n}.png"), png(2, 3, 2, 8), method)
     return packed.getvalue()
 
 
