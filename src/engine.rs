@@ -594,7 +594,7 @@ impl<'a, E: Executor<Heard>> Engine<'a, E> {
                     .error
                     .filter(|_| !matches!(ended, Ended::TimedOut(_)));
                 let mut failure = reported.unwrap_or_else(|| launch::describe(ended));
-                launch::name_inputs(&self.plan, &running.job, &work, &mut failure);
+                launch::name_inputs(self.plan, &running.job, &work, &mut failure);
                 let log = launch::tail(&work.join(LOG));
                 self.fail(index, &running.job, &failure, &log, code);
             }
