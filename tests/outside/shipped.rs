@@ -194,7 +194,7 @@ const SWEEPS: &[(&str, &[(&str, u64)])] = &[
     ("prepare/mnist", &[("split", 48)]),
     ("prepare/fashion_mnist", &[("split", 48)]),
     // Every method that there is, with 2 splits.
-    ("methods", &[("split", 1), ("train", 19)]),
+    ("methods", &[("split", 2), ("train", 40)]),
     // 2 methods × 2 seeds.
     ("mnist", &[("train", 4)]),
     ("quickstart", &[("train", 4)]),
