@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Trains every method of pipelines/methods.yaml and says what it reaches, and what a step costs beside FixMatch's; or those
 of pipelines/mnist.yaml.
 
