@@ -193,8 +193,8 @@ const SWEEPS: &[(&str, &[(&str, u64)])] = &[
     ("prepare/stl10", &[("split", 6), ("split_5000", 1)]),
     ("prepare/mnist", &[("split", 48)]),
     ("prepare/fashion_mnist", &[("split", 48)]),
-    // Every method that there is, with 2 splits.
-    ("methods", &[("split", 2), ("train", 40)]),
+    // Every method that there is, with 3 splits.
+    ("methods", &[("split", 3), ("train", 60)]),
     // 2 methods × 2 seeds.
     ("mnist", &[("train", 4)]),
     ("quickstart", &[("train", 4)]),
@@ -249,6 +249,14 @@ fn every_pipeline_that_trains_has_its_sweep_counted() {
             "{} is not in SWEEPS",
             name.display()
         );
+    }
+}
+
+#[test]
+fn the_table_of_methods_has_every_method() {
+    let text = std::fs::read_to_string(root().join("pipelines/methods.yaml")).unwrap();
+    for method in rematch_spec::method::Method::names() {
+        assert!(text.contains(&format!("{{name: {method}, ")), "{method}");
     }
 }
 

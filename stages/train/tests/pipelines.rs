@@ -61,7 +61,7 @@ const PIPELINES: &[(&str, &[&[&str]])] = &[
         ],
     ),
     ("mnist", &[TINY_STEPS, SHAPES, &["axis.seed=[1]"]]),
-    ("methods", &[TINY_STEPS, SHAPES]),
+    ("methods", &[TINY_STEPS, SHAPES, &["axis.seed=[1]"]]),
     (
         "realmix/benchmark",
         &[
@@ -75,7 +75,14 @@ const PIPELINES: &[(&str, &[&[&str]])] = &[
         &[
             TINY,
             SHAPES,
-            &["axis.labels=[250]", "axis.mismatch=[50]", "copies=2"],
+            &[
+                "axis.labels=[250]",
+                "axis.mismatch=[50]",
+                "copies=2",
+                "supervised.batch=4",
+                "supervised.network={resnet: {filters: 2, repeat: 1, scales: 1}}",
+                "supervised.resources.gpus=0",
+            ],
         ],
     ),
     (
