@@ -3,26 +3,14 @@
 mod common;
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
-use common::{Place, assert_same, checkpoints, scalars};
+use common::{Place, assert_same, checkpoints, scalars, start};
 use rematch_spec::job::{Job, REPORT, Report, exit};
 use serde_json::{Value, json};
-
-/// Starts the program on a job.
-fn start(job: &Job) -> Child {
-    let file = job.work.join("job.json");
-    fs::write(&file, serde_json::to_vec(job).unwrap()).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_rematch-train"))
-        .arg(file)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
 
 fn run(job: &Job) -> Option<i32> {
     start(job).wait().unwrap().code()
@@ -58,14 +46,24 @@ fn signal(name: &str, process: i32) {
     assert!(kill.status().unwrap().success());
 }
 
-/// Waits until a run has saved something.
-fn until_saved(job: &Job) {
+/// The newest checkpoint of a run.
+fn newest(job: &Job) -> Option<PathBuf> {
+    let there = job.work.join("out/run/checkpoints").exists();
+    there.then(|| checkpoints(job).pop()).flatten()
+}
+
+/// Starts a job and waits until it has saved a checkpoint that was not there.
+fn start_until_saved(job: &Job) -> Child {
+    let before = newest(job);
+    let mut process = start(job);
     for _ in 0..2000 {
-        if job.work.join("out/run/checkpoints").exists() && !checkpoints(job).is_empty() {
-            return;
+        if newest(job) > before {
+            return process;
         }
         thread::sleep(Duration::from_millis(10));
     }
+    process.kill().unwrap();
+    process.wait().unwrap();
     panic!("no checkpoint came");
 }
 
@@ -148,8 +146,7 @@ fn two_processes_that_are_stopped_go_on_to_the_same_bits() {
 fn a_worker_that_is_killed_ends_the_job_with_its_name_and_the_run_can_go_on() {
     let place = Place::new();
     let job = endless(&place, "killed");
-    let mut process = start(&job);
-    until_saved(&job);
+    let mut process = start_until_saved(&job);
     let [worker] = workers(&job)[..] else {
         panic!("one worker")
     };
@@ -163,8 +160,7 @@ fn a_worker_that_is_killed_ends_the_job_with_its_name_and_the_run_can_go_on() {
         "{error:?}"
     );
     assert!(error.help.unwrap().contains("goes on"));
-    let mut process = start(&job);
-    thread::sleep(Duration::from_secs(1));
+    let mut process = start_until_saved(&job);
     signal("TERM", process.id() as i32);
     assert_eq!(process.wait().unwrap().code(), Some(exit::INTERRUPTED));
 }
@@ -173,8 +169,7 @@ fn a_worker_that_is_killed_ends_the_job_with_its_name_and_the_run_can_go_on() {
 fn a_first_process_that_is_killed_takes_the_others_along() {
     let place = Place::new();
     let job = endless(&place, "first");
-    let mut process = start(&job);
-    until_saved(&job);
+    let mut process = start_until_saved(&job);
     assert_eq!(workers(&job).len(), 1);
     process.kill().unwrap();
     process.wait().unwrap();
@@ -185,6 +180,20 @@ fn a_first_process_that_is_killed_takes_the_others_along() {
         thread::sleep(Duration::from_millis(10));
     }
     panic!("a worker is left");
+}
+
+#[test]
+fn a_run_goes_on_with_another_number_of_gpus() {
+    let place = Place::new();
+    let mut job = endless(&place, "fewer");
+    for gpus in [2.0, 0.0, 3.0] {
+        job.gpus = gpus;
+        let before = newest(&job);
+        let mut process = start_until_saved(&job);
+        signal("TERM", process.id() as i32);
+        assert_eq!(process.wait().unwrap().code(), Some(exit::INTERRUPTED));
+        assert!(newest(&job) > before);
+    }
 }
 
 #[test]

@@ -2,15 +2,13 @@
 
 mod common;
 
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use common::{Place, assert_same, checkpoints, log, name, records, scalars};
+use common::{Place, assert_same, checkpoints, log, name, records, scalars, start};
 use rematch_data::child::{Child, StageError};
 use rematch_data::rng::{Purpose, Stream};
 use rematch_data::zca::Zca;
-use rematch_spec::job::Job;
 use rematch_train::train::train;
 use serde_json::{Value, json};
 
@@ -202,17 +200,6 @@ fn a_run_that_is_killed_again_and_again_ends_with_the_same_bits() {
     let shake = json!({"shake": {"filters": 4, "repeat": 1, "scales": 2, "bn_momentum": 0.9}});
     let changes = json!({"save": {"steps": 1}, "length": {"steps": 40}, "network": shake});
     let [whole, killed] = ["whole", "killed"].map(|name| place.job(name, changes.clone()));
-    let start = |job: &Job| {
-        let file = job.work.join("job.json");
-        std::fs::write(&file, serde_json::to_vec(job).unwrap()).unwrap();
-        Command::new(env!("CARGO_BIN_EXE_rematch-train"))
-            .arg(file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
-    };
     let begun = Instant::now();
     assert!(start(&whole).wait().unwrap().success());
     let took = begun.elapsed();

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use rematch_data::child::{Child, StageError};
 use rematch_data::events;
@@ -92,6 +93,19 @@ impl Place {
     pub fn run(&self, job: &Job) -> Result<Report, StageError> {
         train(&Child::new(job.clone(), std::io::sink()))
     }
+}
+
+/// Starts the program itself on a job.
+pub fn start(job: &Job) -> std::process::Child {
+    let file = job.work.join("job.json");
+    std::fs::write(&file, serde_json::to_vec(job).unwrap()).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_rematch-train"))
+        .arg(file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
 }
 
 /// Every scalar of a run but those about its speed, in order.
