@@ -90,6 +90,12 @@ pub enum Error {
     },
 }
 
+impl From<Error> for StageError {
+    fn from(error: Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
 /// The tensors of a run.
 #[derive(Debug)]
 pub struct Tensors(Vec<(String, Tensor)>);

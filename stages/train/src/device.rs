@@ -3,7 +3,7 @@
 use std::sync::Once;
 
 use rematch_data::child::{Child, StageError};
-use rematch_spec::train;
+use rematch_spec::train::{self, Precision, Train};
 use serde_json::{Value, json};
 use tch::{Cuda, Device};
 
@@ -27,6 +27,16 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// That of a training.
+    pub fn of(spec: &Train) -> Self {
+        Self {
+            device: spec.device,
+            tf32: spec.precision == Precision::Tf32,
+            deterministic: spec.deterministic,
+            keep_memory: spec.speed.keep_memory,
+        }
+    }
+
     /// A device, and nothing in particular.
     pub fn for_device(device: train::Device) -> Self {
         Self {

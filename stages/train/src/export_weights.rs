@@ -7,24 +7,22 @@ use rematch_data::fs;
 use rematch_spec::export_weights::ExportWeights;
 use rematch_spec::job::Report;
 use rematch_spec::predict::Weights;
-use safetensors::SafeTensors;
+use safetensors::{SafeTensorError, SafeTensors};
 use serde_json::json;
 
-use crate::checkpoint::{Kept, record};
+use crate::checkpoint::{Error, Kept, record};
 
 /// The body of an `export_weights` job.
 pub fn export_weights(child: &Child) -> Result<Report, StageError> {
     let spec: ExportWeights = child.params()?;
     let path = Kept::of(spec.run.path()).find(spec.checkpoint)?;
-    let unusable = |what: String| {
-        StageError::failed(format!(
-            "{} is no usable checkpoint: {what}",
-            path.display()
-        ))
+    let unusable = |e: SafeTensorError| Error::Content {
+        path: path.clone(),
+        what: e.to_string(),
     };
     let bytes = fs::read(&path)?;
-    let record = record(&path, &bytes).map_err(|e| StageError::failed(e.to_string()))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| unusable(e.to_string()))?;
+    let record = record(&path, &bytes)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(unusable)?;
     let mut weights = HashMap::new();
     // A teacher that has no statistics of its own uses the student's.
     let sources: &[&str] = match spec.weights {
@@ -47,8 +45,7 @@ pub fn export_weights(child: &Child) -> Result<Report, StageError> {
         ("format".to_owned(), "pt".to_owned()),
         ("rematch".to_owned(), about.to_string()),
     ]);
-    let bytes =
-        safetensors::serialize(&weights, Some(metadata)).map_err(|e| unusable(e.to_string()))?;
+    let bytes = safetensors::serialize(&weights, Some(metadata)).map_err(unusable)?;
     fs::write(child.output("weights")?, bytes)?;
     let tensors = [("tensors", weights.len() as f64)];
     Ok(rematch_data::child::report(tensors))

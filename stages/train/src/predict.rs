@@ -34,7 +34,7 @@ const CHUNK: usize = 512;
 pub fn predict(child: &Child) -> Result<Report, StageError> {
     let spec: Predict = child.params()?;
     let path = Kept::of(spec.run.path()).find(spec.checkpoint)?;
-    let model = model(&path).map_err(|e| StageError::failed(e.to_string()))?;
+    let model = model(&path)?;
     let device = device::choose(&Wish::for_device(spec.device), child, None)?;
     let built = model.build(0, Compute::on(device))?;
     if model.whitened != spec.zca.is_some() {
@@ -47,9 +47,7 @@ pub fn predict(child: &Child) -> Result<Report, StageError> {
     let zca = spec.zca.as_ref().map(Input::path);
     let scale = Scale::new(zca, model.normalize.as_ref(), shape(&model), device)?;
     let tensors = Tensors::of_model(&built);
-    let (_, values) = tensors
-        .read(&path, None)
-        .map_err(|e| StageError::failed(e.to_string()))?;
+    let (_, values) = tensors.read(&path, None)?;
     tensors.put(&values);
     let names = classes::read(spec.classes.as_ref().map(|c| c.path()))?;
     let mut output = Output::create(child, &model, &names)?;

@@ -75,7 +75,7 @@ pub fn run(child: &Child, place: Option<&Place>) -> Result<Report, StageError> {
     let spec: Train = child.params()?;
     spec.check()?;
     let recipe = spec.recipe();
-    let device = device::choose(&wish(&spec), child, place)?;
+    let device = device::choose(&Wish::of(&spec), child, place)?;
     let group = match place {
         Some(Place { size, .. }) if recipe.batch < *size => {
             let message = format!(
@@ -117,15 +117,6 @@ pub fn run(child: &Child, place: Option<&Place>) -> Result<Report, StageError> {
         run.train()?;
         Ok(run.report())
     })
-}
-
-fn wish(spec: &Train) -> Wish {
-    Wish {
-        device: spec.device,
-        tf32: spec.precision == Precision::Tf32,
-        deterministic: spec.deterministic,
-        keep_memory: spec.speed.keep_memory,
-    }
 }
 
 /// A training run.
