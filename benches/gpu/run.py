@@ -1,17 +1,16 @@
 """The body of run.sh, which says what is needed.
 
-    run.py BINARIES CHECKOUT [--steps 50] [--rounds 3] [--run-steps 2000] [--device cuda|cpu] [--json FILE]
+    run.py BINARIES CHECKOUT [--steps 50] [--rounds 3] [--run-steps 2000] [--device cuda|cpu]
 
 Measures, in this order: our step alone in float32, TF32 and bf16; the peer's step alone as shipped and
 tuned (bf16, channels last), in turns with ours; WRN-28-8 likewise; our whole runs, with augmentation,
 upload and reports; the peer's step with its loaders, 4 and 14 workers. What cannot be measured says why.
-`--device cpu` with few steps and test images tries the script out.
+`--device cpu` with few steps and test images tries the script out, and writes no result.
 """
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,9 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import measure
 
 PIPELINE = """name: gpu
 axes:
@@ -129,7 +131,6 @@ def main():
     parser.add_argument("--workers", type=int, nargs="*", default=[4, 14])
     parser.add_argument("--wide", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--json", type=Path, default=HERE.parent / "results" / "gpu.json")
     args = parser.parse_args()
 
     binaries = args.binaries.resolve()
@@ -174,16 +175,16 @@ def main():
     for name, row in loaded.items():
         if ours_whole and "ms_per_step" in row:
             ratios[f"whole: {name} / rematch bf16"] = row["ms_per_step"] / (images / ours_whole * 1000)
+    print(json.dumps(ratios, indent=2))
+    if args.device == "cpu":
+        return
     gpu = subprocess.run("nvidia-smi --query-gpu=name,driver_version --format=csv,noheader", shell=True, capture_output=True, text=True)
-    result = {
-        "command": " ".join(["benches/gpu/run.sh", "BINARIES", "CHECKOUT", *sys.argv[3:]]),
-        "machine": {"gpu": gpu.stdout.strip() or None, "cores": os.cpu_count(), "python": platform.python_version()},
+    facts = {
+        "gpu": gpu.stdout.strip() or None,
         "batch": args.batch, "uratio": 7, "steps": args.steps,
         "step": step, "step of WRN-28-8": wide, "whole runs": whole, "peer with its loaders": loaded, "ratios": ratios,
     }
-    args.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(ratios, indent=2))
-    print(f"written to {args.json}")
+    measure.save("gpu", " ".join(["benches/gpu/run.sh", "BINARIES", "CHECKOUT", *sys.argv[3:]]), facts)
 
 
 if __name__ == "__main__":
